@@ -181,7 +181,7 @@ class ContractDenied(LunarError):
     """The traffic scheduler refused a contract.
 
     Attributes:
-        failure_code: The failure code of IEEE 802.1Q, table 46-15.
+        failure_code: The failure code of IEEE 802.1Qcc, clause 46.2.5.1.3.
         reason: The same in words.
         offer: The nearest contract that could be granted, or None.
     """

@@ -1,0 +1,1 @@
+"""Lunar: publish/subscribe for Python."""

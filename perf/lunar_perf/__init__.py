@@ -1,0 +1,1 @@
+"""The perf tools behind `lunar perf`."""

@@ -1,0 +1,76 @@
+"""Declares the native code; everything else about the distribution is in pyproject.toml.
+
+Two modules come out of the C core in ``lunar/_native``:
+
+* ``lunar._native._bus``, a CPython extension: what happens once per message;
+* ``lunar._native._control``, through cffi in API mode: everything else.
+
+Environment variables read by a build:
+
+* ``LUNAR_ABI3``: ``1`` (default) builds against the limited API of CPython 3.11, so that one wheel serves 3.11 and
+  later; ``0`` builds for the running interpreter only.
+* ``LUNAR_WERROR``: ``1`` turns compiler warnings into errors. Off by default: a user's newer compiler may know warnings
+  that ours does not.
+* ``LUNAR_SANITIZE``: ``address,undefined`` or ``thread``, passed to ``-fsanitize``.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+NATIVE = Path("lunar/_native")
+INCLUDE_DIRS = [str(NATIVE / "core"), str(NATIVE / "bus")]
+CONTROL_BUILDER = NATIVE / "build_control.py"
+
+ABI3 = os.environ.get("LUNAR_ABI3", "1") != "0"
+WERROR = os.environ.get("LUNAR_WERROR", "0") == "1"
+SANITIZE = os.environ.get("LUNAR_SANITIZE", "")
+
+
+def compile_args() -> list[str]:
+    """Return the compiler flags that every native module shares."""
+    args = ["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-Wall", "-Wextra"]
+    if WERROR:
+        args.append("-Werror")
+    if SANITIZE:
+        # No recovery: a finding must end the process, or a test would pass over it.
+        args += ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", f"-fsanitize={SANITIZE}"]
+    else:
+        args.append("-O3")
+    return args
+
+
+class BuildNative(build_ext):
+    """Gives hand-written and cffi-generated modules the same flags, include paths and header dependencies."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build one module; a changed header rebuilds it."""
+        ext.extra_compile_args = [*compile_args(), *ext.extra_compile_args]
+        ext.include_dirs = [*INCLUDE_DIRS, *ext.include_dirs]
+        ext.depends = [*ext.depends, *sorted(map(str, NATIVE.glob("*/*.h")))]
+        if SANITIZE:
+            ext.extra_link_args = [*ext.extra_link_args, f"-fsanitize={SANITIZE}"]
+        if ext.name.endswith("._control"):
+            # cffi's generated wrappers trip over these two, the sources that we wrote do not.
+            ext.extra_compile_args += ["-Wno-unused-parameter", "-Wno-missing-field-initializers"]
+        super().build_extension(ext)
+
+
+def bus_extension() -> list[Extension]:
+    """Return the CPython extension, or nothing while it has no sources."""
+    bus = sorted(map(str, NATIVE.glob("bus/*.c")))
+    if not bus:
+        return []
+    core = sorted(map(str, NATIVE.glob("core/*.c")))
+    macros: list[tuple[str, str | None]] = [("Py_LIMITED_API", "0x030B0000")] if ABI3 else []
+    return [Extension("lunar._native._bus", bus + core, define_macros=macros, py_limited_api=ABI3)]
+
+
+setup(
+    ext_modules=bus_extension(),
+    cffi_modules=[f"{CONTROL_BUILDER}:ffibuilder"] if CONTROL_BUILDER.exists() else [],
+    cmdclass={"build_ext": BuildNative},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
+)

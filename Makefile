@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SAN := build/$(SANITIZER)
 
-CODE := lunar transports perf examples tests setup.py
+CODE := .
 CORE_C := $(sort $(wildcard lunar/_native/core/*.c))
 NATIVE := $(CORE_C) $(sort $(wildcard lunar/_native/*/*.h lunar/_native/bus/*.c lunar/_native/build_control.py))
 # The set itself, so that a removed source rebuilds as well.

@@ -76,7 +76,8 @@ class _NotAllowed(LunarError, ValueError):
         self._name = name
 
     def __str__(self) -> str:
-        return f"{self._noun} {self._name}={_shown(self.value)} is not valid; allowed: {self.allowed}"
+        given = f"{self._noun} {self._name}={_shown(self.value)}"
+        return f"{given} is not valid; allowed: {self.allowed}"
 
 
 class QoSError(_NotAllowed):

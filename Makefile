@@ -14,7 +14,6 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SAN := build/$(SANITIZER)
 
 CODE := .
 CORE_C := $(sort $(wildcard lunar/_native/core/*.c))
@@ -38,24 +37,27 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "no python3.11 or later on PATH; set PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# Locked, because two of these may run at once in one checkout (a test run here, a linter there).
+LOCKED := flock $(VENV)
+
 # No build isolation: a rebuild of the C core then takes seconds and asks no registry.
 $(VENV)/.build-tools: $(BIN)/python
-	$(PIP) install --quiet "setuptools>=80" "cffi>=2.0"
+	$(LOCKED) $(PIP) install --quiet "setuptools>=80" "cffi>=2.0"
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.build-tools pyproject.toml setup.py
-	$(PIP) install --quiet --no-build-isolation --editable '.[dev]'
+	$(LOCKED) $(PIP) install --quiet --no-build-isolation --editable '.[dev]'
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.native: $(VENV)/.installed $(NATIVE) $(NATIVE_LIST)
-	$(BIN)/python setup.py --quiet build_ext --inplace
+	$(LOCKED) $(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@
 
 $(NATIVE_LIST): FORCE
 	@mkdir -p $(@D); echo '$(NATIVE)' | cmp --silent - $@ || echo '$(NATIVE)' > $@
 
 $(VENV)/.demo $(VENV)/.compare: $(VENV)/.%: $(VENV)/.installed
-	$(PIP) install --quiet --no-build-isolation --editable '.[$*]'
+	$(LOCKED) $(PIP) install --quiet --no-build-isolation --editable '.[$*]'
 	@touch $@ $(VENV)/.native
 
 .PHONY: FORCE
@@ -75,6 +77,7 @@ lint: $(VENV)/.native  ## ruff, mypy, the import contracts, and the C core with 
 	$(BIN)/lint-imports --no-cache
 	rm -rf build/lint
 	LUNAR_WERROR=1 $(BIN)/python setup.py --quiet build_ext --build-lib build/lint --build-temp build/lint/tmp
+	@for t in $(C_TESTS); do $(CC) $(C_DIALECT) $(C_WARNINGS) -Werror $(C_INCLUDES) -fsyntax-only "tests/native/$$t.c"; done
 
 .PHONY: format
 format: $(VENV)/.installed  ## rewrite the Python code in the project's format
@@ -92,6 +95,10 @@ faults: $(VENV)/.native  ## the kill and hostile-peer runs at full count
 # ---- the C core's own tests, plain or under a sanitizer ------------------------------------------------------------
 
 SANITIZER := plain
+SAN := build/$(SANITIZER)
+C_DIALECT := -std=c11 -D_GNU_SOURCE
+C_WARNINGS := -Wall -Wextra
+C_INCLUDES := -Ilunar/_native/core -Itests/native
 C_FLAGS_plain := -O2
 C_FLAGS_asan := -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=address,undefined
 C_FLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
@@ -102,7 +109,7 @@ c-tests: $(addprefix $(SAN)/,$(C_TESTS))
 
 $(SAN)/test_%: tests/native/test_%.c $(NATIVE) $(wildcard tests/native/*.h)
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -D_GNU_SOURCE -g -Wall -Wextra -Werror $(C_FLAGS_$(SANITIZER)) -Ilunar/_native/core -Itests/native \
+	$(CC) $(C_DIALECT) $(C_WARNINGS) $(C_INCLUDES) -g $(C_FLAGS_$(SANITIZER)) \
 		$< $(CORE_C) -pthread -o $@
 
 # Children inherit the preload, so every process of a test runs the instrumented core. CPython frees nothing at exit:
@@ -118,6 +125,7 @@ asan: $(VENV)/.native  ## native and hostile-peer tests with the C core under AS
 	rm -rf build/asan/lib
 	LUNAR_SANITIZE=address,undefined $(BIN)/python setup.py --quiet build --build-base build/asan/base \
 		--build-lib build/asan/lib
+	$(ASAN_ENV) $(BIN)/python -P -c 'import lunar._native._bus as bus; assert "build/asan" in bus.__file__, bus.__file__'
 	$(ASAN_ENV) $(PYTEST) --timeout 300 -m "native or hostile" tests $(ARGS)
 
 # Without address randomisation: kernels with many random bits place mappings where TSan's shadow must be.

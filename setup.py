@@ -35,8 +35,15 @@ def compile_args() -> list[str]:
     if WERROR:
         args.append("-Werror")
     if SANITIZE:
-        # No recovery: a finding must end the process, or a test would pass over it.
-        args += ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", f"-fsanitize={SANITIZE}"]
+        # No recovery: a finding must end the process, or a test would pass over it. The core's own asserts are on too.
+        args += [
+            "-O1",
+            "-g",
+            "-UNDEBUG",
+            "-fno-omit-frame-pointer",
+            "-fno-sanitize-recover=all",
+            f"-fsanitize={SANITIZE}",
+        ]
     else:
         args.append("-O3")
     return args
@@ -56,6 +63,15 @@ class BuildNative(build_ext):
             # cffi's generated wrappers trip over these two, the sources that we wrote do not.
             ext.extra_compile_args += ["-Wno-unused-parameter", "-Wno-missing-field-initializers"]
         super().build_extension(ext)
+
+    def copy_extensions_to_source(self) -> None:
+        """Install into the source tree, and take away what a build with the other ``LUNAR_ABI3`` left: it would win."""
+        super().copy_extensions_to_source()
+        for ext in self.extensions:
+            built = Path(self.get_ext_filename(self.get_ext_fullname(ext.name)))
+            for found in built.parent.glob(f"{ext.name.rsplit('.', 1)[1]}.*.so"):
+                if found.name != built.name:
+                    found.unlink()
 
 
 def bus_extension() -> list[Extension]:

@@ -25,7 +25,7 @@ from lunar.errors import ConfigError
 __all__ = ["DEFAULT_POOL_BYTES", "MAX_DOMAIN", "Config"]
 
 MAX_DOMAIN: Final = 232
-"""The highest domain whose DDS ports fit into 16 bits (DDSI-RTPS 2.5, clause 9.6.2.3)."""
+"""The highest domain whose DDS discovery port, 7400 + 250 * domain, fits into 16 bits."""
 
 DEFAULT_POOL_BYTES: Final = 2**30
 """The limit of a publisher's pool, in bytes, where nothing else is said."""

@@ -54,7 +54,8 @@ class Probe:
 
     def __post_init__(self) -> None:
         # A refusal that does not say why and what to do leaves the user with nothing.
-        if self.ok == bool(self.reason or self.remedy) or bool(self.reason) != bool(self.remedy):
+        explained = (bool(self.reason), bool(self.remedy))
+        if explained != ((False, False) if self.ok else (True, True)):
             raise ValueError("a probe gives a reason and a remedy exactly if it is not ok")
 
 

@@ -146,4 +146,4 @@ bench: $(VENV)/.compare $(VENV)/.native  ## lunar perf compare: Lunar and its pe
 .PHONY: clean
 clean:  ## remove everything that make made, .venv included
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
-	find lunar transports perf examples tests \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +
+	find lunar transports perf $(wildcard examples) tests \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +

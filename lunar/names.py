@@ -139,6 +139,9 @@ def split_full_node_name(full_name: str) -> tuple[str, str]:
     _require_text("node name", full_name)
     _require_absolute("node name", full_name)
     namespace, _, name = full_name.rpartition("/")
+    # "//a" has the namespace "/" before its last '/', which joined again would be "/a".
+    if namespace == "/":
+        raise InvalidName("node name", full_name, "'/' must not follow '/'", 1)
     namespace = namespace or "/"
     validate_namespace(namespace)
     validate_node_name(name)

@@ -267,8 +267,14 @@ def _by_meaning(number: int, text: str) -> LunarError:
             return LunarError(text)
 
 
+class _Short(reprlib.Repr):
+    def repr_int(self, number: int, level: int) -> str:
+        # CPython refuses to write very long numbers in decimal.
+        return repr(number) if number.bit_length() <= 128 else f"<a number of {number.bit_length()} bits>"
+
+
 # The value shown may come from a hostile peer: neither its length nor its depth may hurt.
-_short = reprlib.Repr()
+_short = _Short()
 _short.maxstring = _short.maxother = 120
 _short.maxlevel = 3
 

@@ -99,7 +99,9 @@ def test_attributes_are_structured() -> None:
     assert (missing.name, missing.reason, missing.remedy) == ("shm", "no memfd", "use Linux")
 
 
-@pytest.mark.parametrize("value", ["x" * 1_000_000, [["x" * 1000] * 1000] * 1000], ids=["long", "nested"])
+@pytest.mark.parametrize(
+    "value", ["x" * 1_000_000, [["x" * 1000] * 1000] * 1000, 10**5000], ids=["long", "nested", "huge"]
+)
 def test_a_hostile_value_is_cut_short(value: object) -> None:
     assert len(str(QoSError("depth", value, "1 or more"))) < 5000
 

@@ -235,8 +235,8 @@ def _compare_rank(
 def _compare_period(found: list[Incompatibility], policy: str, offered: float | None, requested: float | None) -> None:
     # None is DDS's infinite duration: it meets no finite request, and requests nothing itself.
     if requested is not None and (offered is None or offered > requested):
-        promise = "no limit" if offered is None else f"{offered:g}"
-        text = f"{policy} is offered as {promise} but requested as at most {requested:g}"
+        promise = "no limit" if offered is None else f"{offered:.15g}"
+        text = f"{policy} is offered as {promise} but requested as at most {requested:.15g}"
         found.append(Incompatibility(policy, offered, requested, text))
 
 

@@ -1,12 +1,13 @@
 """Counts samples for `lunar topic hz` and `lunar topic bw`, from their sequence numbers and source times. Pure.
 
 What the sender put into each sample says how often it published, whoever missed what: the rate of a topic is taken from
-the sequence numbers that passed and the source times between them. So neither a slow reader nor samples that arrive in
-bursts falsify it, and a gap in the sequence is exactly what the reader lost. The reader's time comes in as an argument.
+the sequence numbers that passed and the source times between them. So neither a slow reader nor samples that arrive
+in bursts falsify it, and a gap in the sequence is exactly what the reader lost. The reader's time comes in as an
+argument.
 
-`Meter.add` fills the current slot, `Meter.report` closes it and sums the slots of the rolling window. A tally is nothing
-but counts, sums, minima and maxima, so it costs the same for one sample as for a million, and tallies can be added up.
-Bursts are worked through with builtins over lists: a Python loop over the samples would be the bottleneck.
+`Meter.add` fills the current slot, `Meter.report` closes it and sums the slots of the rolling window. A tally is
+nothing but counts, sums, minima and maxima, so it costs the same for one sample as for a million, and tallies can be
+added up. Bursts are worked through with builtins over lists: a Python loop over the samples would be the bottleneck.
 """
 
 from __future__ import annotations
@@ -14,28 +15,34 @@ from __future__ import annotations
 import math
 import operator
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _QUIET_PERIODS = 2.0
 """A publisher counts as quiet, and its rate sinks, after this many of its mean periods without a sample."""
 
+_CLOCK_STEP_NS = 1_000_000
+"""A period below minus this means that the wall clock was set back, and is no period. Less than this is jitter of
+reading the clock, which cancels out in the sum and so must stay in it."""
 
-class Arrival(NamedTuple):
-    """What the meter needs to know of one sample.
 
-    Attributes:
-        publisher_id: Who published it.
-        sequence_number: From 1, per publisher, without gaps at the source.
-        source_time_ns: When it was published.
-        size_bytes: Its payload's size.
-    """
+class SampleInfo(Protocol):
+    """What the meter reads of a sample's info."""
 
-    publisher_id: str
-    sequence_number: int
-    source_time_ns: int
-    size_bytes: int
+    @property
+    def publisher_id(self) -> str:
+        """Who published it."""
+
+    @property
+    def sequence_number(self) -> int:
+        """From 1, per publisher, without gaps at the source."""
+
+    @property
+    def source_time_ns(self) -> int:
+        """When it was published, wall clock."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Measurement:
         received_hz: Samples a second that arrived.
         bytes_per_s: Payload bytes a second that arrived.
         period_s: Time between consecutive samples of one publisher as received; None without two of them.
-        size_bytes: Payload sizes; None without a sample.
+        size_bytes: Payload sizes; None without a sample, or if sizes were not given.
     """
 
     span_s: float
@@ -91,8 +98,9 @@ class _Sums:
         self.count += len(values)
         self.total += sum(values)
         self.squares += sum(map(operator.mul, values, values))
-        self.minimum = min(self.minimum, min(values))
-        self.maximum = max(self.maximum, max(values))
+        lowest, highest = min(values), max(values)
+        self.minimum = min(self.minimum, lowest)
+        self.maximum = max(self.maximum, highest)
 
     def merge(self, other: _Sums) -> None:
         self.count += other.count
@@ -106,7 +114,7 @@ class _Sums:
             return None
         mean = self.total / self.count
         variance = max(0.0, self.squares / self.count - mean * mean)  # rounding can push it below zero
-        return Spread(mean * scale, self.minimum * scale, self.maximum * scale, math.sqrt(variance) * scale)
+        return Spread(mean * scale, max(0.0, self.minimum) * scale, self.maximum * scale, math.sqrt(variance) * scale)
 
 
 @dataclass
@@ -138,7 +146,7 @@ class _Tally:
         return steps / span_s
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Position:
     """Where a publisher's sequence was last seen."""
 
@@ -150,14 +158,13 @@ _Tallies = dict[str, _Tally]
 
 
 class Meter:
-    """Counts the samples of one topic over a rolling window and in total."""
+    """Counts the samples of one topic over a rolling window and in total.
+
+    Args:
+        window_s: Length of the rolling window, in seconds.
+    """
 
     def __init__(self, window_s: float) -> None:
-        """Starts with nothing.
-
-        Args:
-            window_s: Length of the rolling window, in seconds.
-        """
         self._window_s = window_s
         self._positions: dict[str, _Position] = {}
         self._slot: _Tallies = {}
@@ -165,43 +172,45 @@ class Meter:
         self._totals: _Tallies = {}
         self._started_s: float | None = None
 
-    def add(self, burst: Sequence[Arrival], now_s: float) -> None:
+    def add(self, infos: Sequence[SampleInfo], sizes_bytes: Sequence[int], now_s: float) -> None:
         """Counts a burst of samples, in the order in which they were received.
 
         Args:
-            burst: The samples; of each publisher in the order of their sequence numbers.
+            infos: The samples' infos; of each publisher in the order of their sequence numbers.
+            sizes_bytes: Their payload sizes, one a sample, or nothing if sizes are of no interest.
             now_s: The reader's monotonic time.
         """
-        if not burst:
+        if not infos:
             return
         if self._started_s is None:
             self._started_s = now_s
-        publisher_ids = [arrival.publisher_id for arrival in burst]
-        if publisher_ids.count(publisher_ids[0]) == len(burst):
-            self._add_from_one(publisher_ids[0], burst, now_s)
+        publisher_ids = [info.publisher_id for info in infos]
+        if publisher_ids.count(publisher_ids[0]) == len(infos):
+            self._add_from_one(publisher_ids[0], infos, sizes_bytes, now_s)
             return
-        by_publisher: dict[str, list[Arrival]] = {}
-        for arrival in burst:
-            by_publisher.setdefault(arrival.publisher_id, []).append(arrival)
-        for publisher_id, arrivals in by_publisher.items():
-            self._add_from_one(publisher_id, arrivals, now_s)
+        for publisher_id in dict.fromkeys(publisher_ids):
+            theirs = [index for index, candidate in enumerate(publisher_ids) if candidate == publisher_id]
+            sizes = [sizes_bytes[index] for index in theirs] if sizes_bytes else ()
+            self._add_from_one(publisher_id, [infos[index] for index in theirs], sizes, now_s)
 
-    def _add_from_one(self, publisher_id: str, arrivals: Sequence[Arrival], now_s: float) -> None:
+    def _add_from_one(
+        self, publisher_id: str, infos: Sequence[SampleInfo], sizes_bytes: Sequence[int], now_s: float
+    ) -> None:
         tally = self._slot.setdefault(publisher_id, _Tally())
-        times_ns = [arrival.source_time_ns for arrival in arrivals]
-        last = arrivals[-1]
+        times_ns = [info.source_time_ns for info in infos]
+        last = _Position(infos[-1].sequence_number, times_ns[-1])
         before = self._positions.get(publisher_id)
         if before is None:
-            expected = arrivals[0].sequence_number
+            expected = infos[0].sequence_number
         else:
             expected = before.sequence_number + 1
             times_ns.insert(0, before.source_time_ns)
-        tally.received += len(arrivals)
-        tally.lost += max(0, last.sequence_number + 1 - expected - len(arrivals))
+        tally.received += len(infos)
+        tally.lost += max(0, last.sequence_number + 1 - expected - len(infos))
         tally.heard_s = now_s
         tally.periods_ns.add(_periods(times_ns))
-        tally.sizes_bytes.add([arrival.size_bytes for arrival in arrivals])
-        self._positions[publisher_id] = _Position(last.sequence_number, last.source_time_ns)
+        tally.sizes_bytes.add(sizes_bytes)
+        self._positions[publisher_id] = last
 
     def report(self, now_s: float) -> Measurement:
         """Closes the current slot and measures the rolling window that ends now.
@@ -255,8 +264,8 @@ class Meter:
 
 def _periods(times_ns: list[int]) -> list[int]:
     periods = list(map(operator.sub, times_ns[1:], times_ns))
-    if periods and min(periods) < 0:  # the wall clock was set back: no period, and nothing that a rate could use
-        return [period for period in periods if period >= 0]
+    if periods and min(periods) < -_CLOCK_STEP_NS:
+        return [period for period in periods if period >= -_CLOCK_STEP_NS]
     return periods
 
 

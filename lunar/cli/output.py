@@ -1,17 +1,22 @@
 """Where the command line writes: results to stdout, everything about the work to stderr.
 
-Results are a table for people, or one JSON document a line for programs. On a terminal a table is drawn with rich; into a
-pipe it is plain aligned columns that are never cut, and rich is not even imported.
+Results are a table for people, or one JSON document a line for programs. On a terminal a table is drawn with rich;
+into a pipe it is plain aligned columns that are never cut, and rich is not even imported.
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
-"""What can be written as JSON."""
+Colour = Literal["red", "yellow", "green"]
+_ANSI_COLOURS: dict[Colour, int] = {"red": 31, "yellow": 33, "green": 32}
+
+
+class ReaderGone(Exception):
+    """Whoever read our stdout has closed it; a reason to end quietly."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,42 @@ def prepare_streams() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def write_json(document: Json) -> None:
-    """Writes one JSON document as one line on stdout, flushed, so that a reader of a stream sees it at once."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
-    sys.stdout.flush()
+def write_json(document: Mapping[str, object] | Sequence[Mapping[str, object]]) -> None:
+    """Writes one JSON document, made of JSON-ready values, as one line on stdout."""
+    _write_result(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_line(text: str = "") -> None:
     """Writes one line of a result on stdout."""
-    sys.stdout.write(text + "\n")
+    _write_result(text + "\n")
+
+
+def write_bytes(payload: bytes | memoryview) -> None:
+    """Writes bytes on stdout as they are, after what was written as text before them."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(payload)
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
+def flush_output() -> None:
+    """Hands over what was written on stdout, so that a reader of a stream sees it now.
+
+    Raises:
+        ReaderGone: Nobody reads it any more. Every function here that writes a result may raise this.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
+def _write_result(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError as error:
+        raise ReaderGone from error
 
 
 def write_note(text: str) -> None:
@@ -64,9 +96,16 @@ def write_error(text: str) -> None:
 
 
 def _write_message(prefix: str, text: str) -> None:
-    sys.stdout.flush()  # keeps the order when both streams go to one terminal
+    flush_output()  # keeps the order when both streams go to one terminal
     sys.stderr.write(f"lunar: {prefix}{text}\n")
     sys.stderr.flush()
+
+
+def coloured(text: str, colour: Colour) -> str:
+    """Colours text for stdout if that is a terminal and the user has not asked for no colour (https://no-color.org)."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return f"\x1b[{_ANSI_COLOURS[colour]}m{text}\x1b[0m"
 
 
 def write_table(table: Table) -> None:
@@ -74,7 +113,7 @@ def write_table(table: Table) -> None:
     if sys.stdout.isatty():
         _draw(table)
     else:
-        sys.stdout.write(plain_columns(table))
+        _write_result(plain_columns(table))
 
 
 def plain_columns(table: Table) -> str:

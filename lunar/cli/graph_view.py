@@ -1,0 +1,130 @@
+"""The graph as the commands show it: topics and nodes out of a snapshot. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lunar.graph.matching import IncompatibleQoS, TypeMismatch, match
+from lunar.names import expand_topic, split_full_node_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lunar.graph.descriptions import EndpointInfo, GraphSnapshot, NodeInfo
+    from lunar.qos import QoS
+
+HIDDEN_PREFIX = "_"
+"""A name with a token that starts so is not shown unless asked for, as in ROS 2; our own nodes have such names."""
+
+
+@dataclass(frozen=True)
+class TopicView:
+    """Everything known of one topic.
+
+    Attributes:
+        name: Its absolute name.
+        publishers: Its publishers, by node name.
+        subscriptions: Its subscriptions, by node name.
+    """
+
+    name: str
+    publishers: tuple[EndpointInfo, ...]
+    subscriptions: tuple[EndpointInfo, ...]
+
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """The message types in use; more than one means that some ends do not match."""
+        return tuple(sorted({endpoint.type_name for endpoint in (*self.publishers, *self.subscriptions)}))
+
+    def to_dict(self) -> dict[str, object]:
+        """Returns JSON-ready values."""
+        return {
+            "topic": self.name,
+            "types": list(self.type_names),
+            "publishers": [endpoint.to_dict() for endpoint in self.publishers],
+            "subscriptions": [endpoint.to_dict() for endpoint in self.subscriptions],
+        }
+
+
+def is_hidden(name: str) -> bool:
+    """Says whether a topic or node name is hidden, as those of this command line's own nodes are."""
+    return any(token.startswith(HIDDEN_PREFIX) for token in name.split("/"))
+
+
+def absolute_name(name: str) -> str:
+    """Makes a topic name from the command line absolute: `chatter` means `/chatter`.
+
+    Raises:
+        InvalidName: It breaks a rule for names.
+    """
+    return expand_topic(name, "_lunar", "/")
+
+
+def absolute_node_name(name: str) -> str:
+    """Makes a node name from the command line absolute: `talker` means `/talker`.
+
+    Raises:
+        InvalidName: It breaks a rule for names.
+    """
+    absolute = name if name.startswith("/") else f"/{name}"
+    split_full_node_name(absolute)
+    return absolute
+
+
+def view_topics(snapshot: GraphSnapshot, *, hidden: bool = False) -> list[TopicView]:
+    """Lists the topics that have an endpoint, by name.
+
+    Args:
+        snapshot: The graph.
+        hidden: Include hidden topics, and the endpoints of hidden nodes.
+    """
+    endpoints: dict[str, tuple[list[EndpointInfo], list[EndpointInfo]]] = {}
+    for node in view_nodes(snapshot, hidden=hidden):
+        for endpoint in node.endpoints:
+            if hidden or not is_hidden(endpoint.topic):
+                ends = endpoints.setdefault(endpoint.topic, ([], []))
+                ends[endpoint.kind == "subscription"].append(endpoint)
+    return [
+        TopicView(name, _by_node(publishers), _by_node(subscriptions))
+        for name, (publishers, subscriptions) in sorted(endpoints.items())
+    ]
+
+
+def view_nodes(snapshot: GraphSnapshot, *, hidden: bool = False) -> list[NodeInfo]:
+    """Lists the nodes, by name and process.
+
+    Args:
+        snapshot: The graph.
+        hidden: Include hidden nodes.
+    """
+    nodes = (node for node in snapshot.nodes if hidden or not is_hidden(node.full_name))
+    return sorted(nodes, key=lambda node: (node.full_name, node.pid))
+
+
+def _by_node(endpoints: Sequence[EndpointInfo]) -> tuple[EndpointInfo, ...]:
+    return tuple(sorted(endpoints, key=lambda endpoint: (endpoint.node_name, endpoint.pid, endpoint.id)))
+
+
+def mismatches(topic: TopicView) -> list[str]:
+    """Explains each pair of a publisher and a subscription on a topic that does not match, naming both."""
+    decisions = (
+        match(publisher, subscription) for publisher in topic.publishers for subscription in topic.subscriptions
+    )
+    return [decision.text for decision in decisions if isinstance(decision, TypeMismatch | IncompatibleQoS)]
+
+
+def summarize_qos(qos: QoS) -> str:
+    """Describes a profile in a few words: the basic policies, and the others where they differ from the default."""
+    parts = [qos.reliability, qos.durability, f"{qos.history}({qos.depth})"]
+    if qos.deadline_s is not None:
+        parts.append(f"deadline {qos.deadline_s:g} s")
+    if qos.lifespan_s is not None:
+        parts.append(f"lifespan {qos.lifespan_s:g} s")
+    if qos.liveliness != "automatic":
+        parts.append(qos.liveliness)
+    if qos.lease_s is not None:
+        parts.append(f"lease {qos.lease_s:g} s")
+    if qos.priority:
+        parts.append(f"priority {qos.priority}")
+    return ", ".join(parts)

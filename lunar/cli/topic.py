@@ -1,0 +1,235 @@
+"""`lunar topic`: the arguments of its commands."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from lunar.cli.options import (
+    AsJson,
+    QosDepth,
+    QosDurability,
+    QosHistory,
+    QosProfile,
+    QosReliability,
+    ShowHidden,
+    Topic,
+    Verbose,
+    examples,
+    qos_wishes,
+)
+
+app = typer.Typer(
+    help="Look at topics, measure them and publish on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+_Window = Annotated[float, typer.Option(min=0.1, metavar="S", help="Length of the rolling window, in seconds.")]
+_Interval = Annotated[float, typer.Option(min=0.05, metavar="S", help="Print every so many seconds.")]
+_Duration = Annotated[float | None, typer.Option(min=0.0, metavar="S", help="End after so many seconds.")]
+_MeterDepth = Annotated[
+    int | None,
+    typer.Option(
+        "--qos-depth", min=1, metavar="N", help="Depth of the queue; by default as deep as 64 MiB of such messages."
+    ),
+]
+
+
+@app.command("list", epilog=examples("lunar topic list -v", "lunar topic list --json"))
+def list_topics(verbose: Verbose = False, hidden: ShowHidden = False, as_json: AsJson = False) -> None:
+    """List the topics that somebody publishes or subscribes."""
+    from lunar.cli.listing import list_topics
+
+    raise typer.Exit(list_topics(verbose=verbose, hidden=hidden, as_json=as_json))
+
+
+@app.command(epilog=examples("lunar topic info chatter"))
+def info(topic: Topic, verbose: Verbose = False, as_json: AsJson = False) -> None:
+    """Show who publishes and who subscribes a topic, and which of them do not match."""
+    from lunar.cli.listing import show_topic
+
+    raise typer.Exit(show_topic(topic, verbose=verbose, as_json=as_json))
+
+
+@app.command(
+    epilog=examples(
+        "lunar topic echo chatter",
+        "lunar topic echo chatter --count 1 --timeout 5",
+        "lunar topic echo camera --count 1 --raw > image.png",
+    )
+)
+def echo(
+    topic: Topic,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", min=1, metavar="N", help="End after N messages.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.0, metavar="S", help="Give up when no message comes for so many seconds.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Print at most N bytes of a message as text.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Write the bytes themselves, with nothing between them.")] = False,
+    reliability: QosReliability = None,
+    durability: QosDurability = None,
+    history: QosHistory = None,
+    depth: QosDepth = None,
+    verbose: Verbose = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the messages on a topic: as text if they are printable, else as a hex dump.
+
+    By default the QoS is what the publishers offer, so nothing is missed by a mismatch. A publisher is never made to
+    wait; messages that are lost because printing is slow are counted on stderr.
+    """
+    from lunar.cli.echo import EchoRequest, run_echo
+
+    if raw and as_json:
+        raise typer.BadParameter("--raw and --json exclude each other")
+    request = EchoRequest(
+        topic=topic,
+        qos=qos_wishes(reliability, durability, history, depth),
+        count=count,
+        timeout_s=timeout,
+        form="raw" if raw else "json" if as_json else "text",
+        limit_bytes=limit,
+        verbose=verbose,
+    )
+    raise typer.Exit(run_echo(request))
+
+
+@app.command(epilog=examples("lunar topic hz chatter", "lunar topic hz chatter --duration 10 --json"))
+def hz(
+    topic: Topic,
+    window: _Window = 5.0,
+    interval: _Interval = 1.0,
+    duration: _Duration = None,
+    depth: _MeterDepth = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how often messages are published on a topic.
+
+    The rate is that of the publishers, by sequence numbers and source times. Payloads are not touched and no publisher
+    is slowed; if this command cannot keep up it says how many messages it lost.
+    """
+    _measure("hz", topic, window, interval, duration, depth, as_json)
+
+
+@app.command(epilog=examples("lunar topic bw camera", "lunar topic bw camera --duration 10 --json"))
+def bw(
+    topic: Topic,
+    window: _Window = 5.0,
+    interval: _Interval = 1.0,
+    duration: _Duration = None,
+    depth: _MeterDepth = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how many bytes a second arrive on a topic.
+
+    Payloads are not touched and no publisher is slowed; if this command cannot keep up it says how many messages it
+    lost.
+    """
+    _measure("bw", topic, window, interval, duration, depth, as_json)
+
+
+def _measure(
+    quantity: Literal["hz", "bw"],
+    topic: str,
+    window: float,
+    interval: float,
+    duration: float | None,
+    depth: int | None,
+    as_json: bool,
+) -> None:
+    from lunar.cli.measure import MeasureRequest, run_measure
+
+    request = MeasureRequest(
+        topic=topic,
+        quantity=quantity,
+        window_s=window,
+        interval_s=interval,
+        duration_s=duration,
+        depth=depth,
+        as_json=as_json,
+    )
+    raise typer.Exit(run_measure(request))
+
+
+@app.command(
+    epilog=examples(
+        'lunar topic pub chatter "hello"',
+        "lunar topic pub chatter hello --rate 10 --count 100",
+        "lunar topic pub load --size 1000000 --rate 30 --wait-subscribers 2",
+        "lunar topic pub frame --hex 'de ad be ef'",
+    )
+)
+def pub(
+    topic: Topic,
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="The message, as text.", show_default=False)
+    ] = None,
+    hex_digits: Annotated[
+        str | None, typer.Option("--hex", metavar="DIGITS", help="The message as hexadecimal digits.")
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="PATH", help="A file whose content is the message; - is stdin.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(min=0, metavar="N", help="Random messages of N bytes.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", min=1, metavar="N", help="End after N messages [one without --rate].")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option("--rate", "-r", min=0.0, metavar="HZ", help="Messages a second; 0 is as fast as the QoS allows."),
+    ] = None,
+    wait_subscribers: Annotated[
+        int | None,
+        typer.Option(
+            "--wait-subscribers",
+            "-w",
+            min=0,
+            metavar="N",
+            help="Begin when N subscriptions match [1 with an end, else 0].",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.0, metavar="S", help="Give up waiting for subscriptions after so long.")
+    ] = None,
+    keep_alive: Annotated[
+        float, typer.Option(min=0.0, metavar="S", help="Stay so many seconds after the last message.")
+    ] = 0.0,
+    profile: QosProfile = None,
+    reliability: QosReliability = None,
+    durability: QosDurability = None,
+    history: QosHistory = None,
+    depth: QosDepth = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish messages on a topic.
+
+    Without --rate and --count one message is published, with --count alone one a second, with --rate alone it goes on
+    until Ctrl-C.
+    """
+    from lunar.cli.publish import PayloadSource, PublishRequest, run_publish
+    from lunar.cli.qos_choice import publishing_qos
+
+    try:
+        next_payload = PayloadSource(data, hex_digits, file, size).open()
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    if count is None and rate is None:
+        count = 1
+    request = PublishRequest(
+        topic=topic,
+        next_payload=next_payload,
+        qos=publishing_qos(profile and profile.value, qos_wishes(reliability, durability, history, depth)),
+        count=count,
+        rate_hz=1.0 if rate is None else rate or None,
+        wait_subscribers=(count is not None) if wait_subscribers is None else wait_subscribers,
+        timeout_s=timeout,
+        keep_alive_s=keep_alive,
+        as_json=as_json,
+    )
+    raise typer.Exit(run_publish(request))

@@ -1,0 +1,70 @@
+"""What one measured process is asked to do: sizes, counts, QoS and the way to wait. Plain data, sent as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Literal
+
+Wait = Literal["spin", "adaptive", "sleep"]
+Receive = Literal["iterate", "callback", "burst", "blocking"]
+Reliability = Literal["reliable", "best_effort"]
+Role = Literal["ping", "pong", "send", "receive"]
+
+WAITS: tuple[Wait, ...] = ("spin", "adaptive", "sleep")
+RECEIVES: tuple[Receive, ...] = ("iterate", "callback", "burst", "blocking")
+RELIABILITIES: tuple[Reliability, ...] = ("reliable", "best_effort")
+
+SMALLEST_STAMPED_BYTES = 8
+"""A throughput message begins with its 64-bit sequence number, so it cannot be smaller than that."""
+
+
+def new_channel() -> str:
+    """A name that no other run uses: it becomes the topic, the key expression or the socket's path."""
+    return f"perf_{uuid.uuid4().hex[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The same for every side of a run, whichever peer carries it.
+
+    Attributes:
+        size_bytes: payload size.
+        count: measured round trips (ping-pong only).
+        warmup: round trips, or messages, before measuring starts.
+        duration_s: how long the sender sends (throughput only).
+        batch: messages per publish call; 1 is one message a call.
+        loan: send loaned memory. A ping-pong leaves it untouched; a throughput run writes the sequence number only.
+        wait: how Lunar waits; the other peers have one way each and ignore it.
+        loop: event loop for asyncio peers: ``auto``, ``lunar``, ``asyncio`` or ``uvloop``.
+        receive: form of reception (Lunar's throughput only).
+        reliability: ``reliable`` also means that nothing may be dropped under load (keep_all).
+        depth: queue depth a match.
+        subscribers: receiving processes.
+        channel: unique name of this run.
+    """
+
+    size_bytes: int
+    count: int = 0
+    warmup: int = 0
+    duration_s: float = 0.0
+    batch: int = 1
+    loan: bool = False
+    wait: Wait = "adaptive"
+    loop: str = "auto"
+    receive: Receive = "iterate"
+    reliability: Reliability = "reliable"
+    depth: int = 1024
+    subscribers: int = 1
+    channel: str = field(default_factory=new_channel)
+
+    def to_json(self) -> str:
+        """One line, read back by :meth:`from_json`."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Work:
+        """The inverse of :meth:`to_json`."""
+        return cls(**json.loads(text))

@@ -27,6 +27,8 @@ _COMMANDS = {
 }
 """Each command: the module whose `app` it is, and its line of help, which must not cost the import of that module."""
 
+_AnyCommand = typer.core.TyperGroup | typer.core.TyperCommand
+
 app = typer.Typer(
     help="Lunar: publish and subscribe over crash-proof shared memory.",
     epilog=examples("lunar topic list", "lunar topic hz chatter", "lunar doctor"),
@@ -72,8 +74,18 @@ class _LazyCommand(typer.core.TyperGroup):
     ) -> typer.Context:
         """Hands over to the real command: from here on the context, and so everything else, is its own."""
         command = typer.main.get_command(cast("typer.Typer", importlib.import_module(self._module).app))
+        _reflow_help(cast("_AnyCommand", command))
         context = command.make_context(info_name, args, parent=cast("typer.Context | None", parent), **extra)
         return cast("typer.Context", context)
+
+
+def _reflow_help(command: _AnyCommand) -> None:
+    """Joins the lines of each paragraph of a help text: the renderer would break them where the docstring does."""
+    if command.help:
+        command.help = "\n\n".join(" ".join(part.split()) for part in command.help.split("\n\n"))
+    if isinstance(command, typer.core.TyperGroup):
+        for subcommand in command.commands.values():
+            _reflow_help(cast("_AnyCommand", subcommand))
 
 
 def build_command() -> typer.core.TyperGroup:

@@ -16,6 +16,7 @@ from typing import Any
 from lunar_perf.meter import Meter
 from lunar_perf.payload import check_echo, pattern, stamped
 from lunar_perf.sequence import END, FINISHED, STAMP, WARM_UP, Tally
+from lunar_perf.stride import stride
 from lunar_perf.work import Work
 
 # Read by the C library when the first participant is made, so it is set before anything of it is imported.
@@ -38,7 +39,6 @@ from cyclonedds.util import duration
 DOMAIN = 97
 TAKE_LIMIT = 64
 POLL_S = 0.005
-STRIDE_BYTES = 1 << 18
 LONG = duration(seconds=3600)
 
 
@@ -116,7 +116,7 @@ class Cyclone:
         ends = _Endpoints(work, "stream", None)
         buffer = stamped(work.size_bytes)
         message, write, pack = ends.message(data=buffer), ends.writer.write, STAMP.pack_into
-        step = max(1, min(64, STRIDE_BYTES // work.size_bytes))
+        step = stride(work.size_bytes)
 
         def burst(first: int, count: int) -> None:
             for sequence in range(first, first + count):

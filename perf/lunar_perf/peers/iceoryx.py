@@ -17,12 +17,12 @@ import iceoryx2 as iox
 from lunar_perf.meter import Meter
 from lunar_perf.payload import check_echo, pattern, stamped
 from lunar_perf.sequence import END, FINISHED, STAMP, WARM_UP, Tally
+from lunar_perf.stride import stride
 from lunar_perf.work import Work
 
 QUEUE_BYTES = 1 << 26
 """Samples of a publisher are allocated ahead, so the queue is shorter for large ones."""
 
-STRIDE_BYTES = 1 << 20
 POLL_S = 0.001
 
 
@@ -160,7 +160,7 @@ class Iceoryx:
         loan, pack, address = ends.publisher.loan_slice_uninit, STAMP.pack_into, ctypes.addressof(source)
         size, copy_in = work.size_bytes, ctypes.memmove
         copied = STAMP.size if work.loan else size
-        step = max(1, min(256, STRIDE_BYTES // copied))
+        step = stride(copied)
 
         def burst(first: int, count: int) -> None:
             for sequence in range(first, first + count):

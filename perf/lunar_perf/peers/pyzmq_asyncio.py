@@ -14,8 +14,9 @@ from zmq.asyncio import Context, Socket
 
 from lunar_perf.meter import Meter
 from lunar_perf.payload import check_echo, pattern, stamped
-from lunar_perf.peers.pyzmq_blocking import ZERO_COPY_FROM_BYTES, endpoint, stride
+from lunar_perf.peers.pyzmq_blocking import ZERO_COPY_FROM_BYTES, endpoint
 from lunar_perf.sequence import END, FINISHED, STAMP, WARM_UP, Tally
+from lunar_perf.stride import stride
 from lunar_perf.work import Work
 
 T = TypeVar("T")
@@ -121,7 +122,7 @@ async def _push_small(socket: Socket, work: Work, meter: Meter) -> int:
         pack(buffer, 0, WARM_UP + index)
         await push(buffer)
     meter.start()
-    sent, step = 0, stride(work)
+    sent, step = 0, stride(work.size_bytes)
     deadline = time.perf_counter() + work.duration_s
     while time.perf_counter() < deadline:
         for sequence in range(sent, sent + step):
@@ -140,7 +141,7 @@ async def _push_large(socket: Socket, work: Work, meter: Meter) -> int:
         await push(pack(WARM_UP + index), zmq.SNDMORE)
         await push(body, copy=False)
     meter.start()
-    sent, step = 0, stride(work)
+    sent, step = 0, stride(work.size_bytes)
     deadline = time.perf_counter() + work.duration_s
     while time.perf_counter() < deadline:
         for sequence in range(sent, sent + step):

@@ -17,20 +17,15 @@ import zmq
 from lunar_perf.meter import Meter
 from lunar_perf.payload import check_echo, pattern, stamped
 from lunar_perf.sequence import END, FINISHED, STAMP, WARM_UP, Tally
+from lunar_perf.stride import stride
 from lunar_perf.work import Work
 
 ZERO_COPY_FROM_BYTES = 65536
-STRIDE_BYTES = 1 << 20
 
 
 def endpoint(work: Work) -> str:
     """An abstract Unix socket: nothing to clean up, nothing outside the machine."""
     return f"ipc://@{work.channel}"
-
-
-def stride(work: Work) -> int:
-    """Messages between two looks at the clock: often enough for large payloads, rarely enough for small ones."""
-    return max(1, min(256, STRIDE_BYTES // work.size_bytes))
 
 
 class PyzmqBlocking:
@@ -86,7 +81,7 @@ class PyzmqBlocking:
             pack(buffer, 0, WARM_UP + index)
             push(buffer)
         meter.start()
-        sent, step = 0, stride(work)
+        sent, step = 0, stride(work.size_bytes)
         deadline = time.perf_counter() + work.duration_s
         while time.perf_counter() < deadline:
             for sequence in range(sent, sent + step):
@@ -104,7 +99,7 @@ class PyzmqBlocking:
             push(pack(WARM_UP + index), zmq.SNDMORE)
             push(body, copy=False)
         meter.start()
-        sent, step = 0, stride(work)
+        sent, step = 0, stride(work.size_bytes)
         deadline = time.perf_counter() + work.duration_s
         while time.perf_counter() < deadline:
             for sequence in range(sent, sent + step):

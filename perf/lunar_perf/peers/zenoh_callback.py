@@ -18,12 +18,12 @@ import zenoh
 from lunar_perf.meter import Meter
 from lunar_perf.payload import check_echo, pattern, stamped
 from lunar_perf.sequence import END, FINISHED, STAMP, WARM_UP, Tally
+from lunar_perf.stride import stride
 from lunar_perf.work import Work
 
 LOW_LATENCY_UP_TO_BYTES = 32768
 """The low-latency transport does not fragment; one batch is 64 KiB."""
 
-STRIDE_BYTES = 1 << 20
 POLL_S = 0.002
 
 
@@ -91,7 +91,7 @@ class ZenohCallback:
         """Put until the time is over."""
         buffer = stamped(work.size_bytes)
         pack = STAMP.pack_into
-        step = max(1, min(256, STRIDE_BYTES // work.size_bytes))
+        step = stride(work.size_bytes)
         with _open(work, True, False) as session:
             publisher = _publisher(session, f"{work.channel}/stream", express=False)
             _wait_for_match(publisher)

@@ -1,0 +1,88 @@
+"""Loss in bursts of samples, from the bus's own sequence numbers.
+
+A burst form moves a message in less time than Python needs to read eight bytes of it. So each burst is checked by its
+first and last number: the bus numbers samples 1, 2, 3, ... a publisher, and numbers within a burst only rise, so a gap
+anywhere makes the difference of the two larger than the number of samples between them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lunar_perf.sequence import END, STAMP, Tally
+
+
+class SampleInfo(Protocol):
+    """What is needed of a sample's information."""
+
+    @property
+    def sequence_number(self) -> int:
+        """1 for a publisher's first sample."""
+        ...
+
+
+class StampedSample(Protocol):
+    """What is needed of a sample."""
+
+    @property
+    def message(self) -> memoryview:
+        """The payload."""
+        ...
+
+    @property
+    def info(self) -> SampleInfo:
+        """About the payload."""
+        ...
+
+
+@dataclass(slots=True)
+class BurstTally:
+    """Counts bursts of one publisher.
+
+    Attributes:
+        warmup: how many messages come before the measured ones.
+        tally: the result, complete when :meth:`more` has returned False.
+    """
+
+    warmup: int
+    tally: Tally = field(default_factory=Tally)
+
+    def more(self, samples: Sequence[StampedSample]) -> bool:
+        """Count a burst.
+
+        Args:
+            samples: in the order received, at least one.
+
+        Returns:
+            Whether more are to come: False once the end marker was in the burst.
+        """
+        tally, count = self.tally, len(samples)
+        ended = STAMP.unpack_from(samples[-1].message)[0] == END
+        if ended:
+            # A best-effort sender repeats the marker, so several may have come together.
+            while count and STAMP.unpack_from(samples[count - 1].message)[0] == END:
+                count -= 1
+        if count:
+            self._count(samples[0].info.sequence_number, samples[count - 1].info.sequence_number, count)
+        if ended:
+            tally.last_ns = time.perf_counter_ns()
+            tally.first_ns = tally.first_ns or tally.last_ns
+        return not ended
+
+    def _count(self, first_number: int, last_number: int, count: int) -> None:
+        tally = self.tally
+        first, last = first_number - self.warmup - 1, last_number - self.warmup - 1
+        if last < 0:
+            return
+        if not tally.first_ns:
+            tally.first_ns = time.perf_counter_ns()
+        if first < 0:
+            count, first = count + first, 0
+        if first < tally.next_sequence:
+            tally.repeated += tally.next_sequence - first
+            return
+        tally.gaps += (first - tally.next_sequence) + (last - first + 1 - count)
+        tally.next_sequence = last + 1

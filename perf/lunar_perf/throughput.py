@@ -1,0 +1,103 @@
+"""``lunar perf throughput``: one sender, one or more receivers, each in a process of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lunar_perf.pair import Part, run_parts
+from lunar_perf.pinning import place
+from lunar_perf.work import Work
+
+DRAIN_S = 30.0
+"""Allowance after the sender's time for what is still queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What one receiver counted. Rates are over its own time from the first to the last measured message."""
+
+    received: int
+    lost: int
+    repeated: int
+    elapsed_s: float
+    msgs_per_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThroughputResult:
+    """What one throughput run measured.
+
+    Attributes:
+        peer: the measured library.
+        work: what was asked for.
+        sent: measured messages sent, once however many receivers there are.
+        subscriptions: each receiver's part.
+        sender_cpu_s: CPU time of the sender over the measured part.
+        cores: where the sender and the receivers ran.
+        note: what a reader has to know about the placement, or empty.
+    """
+
+    peer: str
+    work: Work
+    sent: int
+    subscriptions: tuple[Received, ...]
+    sender_cpu_s: float
+    cores: tuple[int, ...]
+    note: str
+
+    @property
+    def received(self) -> int:
+        """Messages received, over all receivers."""
+        return sum(each.received for each in self.subscriptions)
+
+    @property
+    def lost(self) -> int:
+        """Messages lost, over all receivers."""
+        return sum(each.lost for each in self.subscriptions)
+
+    @property
+    def msgs_per_s(self) -> float:
+        """Received messages a second, over all receivers."""
+        return sum(each.msgs_per_s for each in self.subscriptions)
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Received payload a second, over all receivers."""
+        return self.msgs_per_s * self.work.size_bytes
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of all processes over the measured part."""
+        return self.sender_cpu_s + sum(each.cpu_s for each in self.subscriptions)
+
+
+def run_throughput(peer: str, work: Work) -> ThroughputResult:
+    """Start the receivers and the sender, and wait for all of them.
+
+    Raises:
+        RunFailed: a process failed or gave no result in time.
+    """
+    placement = place(work.subscribers)
+    parts = [Part("send", placement.first), *(Part("receive", core) for core in placement.others)]
+    sender, *receivers = run_parts(peer, parts, work, work.duration_s + DRAIN_S)
+    subscriptions = tuple(
+        Received(
+            received=each.tally.received,
+            lost=each.tally.lost(sender.sent),
+            repeated=each.tally.repeated,
+            elapsed_s=each.tally.elapsed_s,
+            msgs_per_s=each.tally.received / each.tally.elapsed_s if each.tally.elapsed_s > 0 else 0.0,
+            cpu_s=each.cpu_s,
+        )
+        for each in receivers
+    )
+    return ThroughputResult(
+        peer=peer,
+        work=work,
+        sent=sender.sent,
+        subscriptions=subscriptions,
+        sender_cpu_s=sender.cpu_s,
+        cores=(placement.first, *placement.others),
+        note=placement.note,
+    )

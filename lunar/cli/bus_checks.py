@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import os
+import socket
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 _SETTINGS = ("LUNAR_DOMAIN", "LUNAR_RUNTIME_DIR", "LUNAR_GROUP", "LUNAR_POOL_BYTES")
 _BUILD_SETTINGS = ("LUNAR_ABI3", "LUNAR_WERROR", "LUNAR_SANITIZE", "LUNAR_SANITIZED")
-_SOCKET_PATH_LIMIT_BYTES = 107
-"""sun_path of struct sockaddr_un, without the byte that ends it (unix(7))."""
 
 
 def check_settings(environ: Mapping[str, str] | None = None) -> Iterator[Check]:
@@ -51,7 +50,7 @@ def check_settings(environ: Mapping[str, str] | None = None) -> Iterator[Check]:
             yield Check(name, "ok", f"{values[name]} ({'environment' if name in given else _default_source(name)})")
     for name in sorted(variables):
         if name.startswith("LUNAR_") and name not in (*_SETTINGS, *_BUILD_SETTINGS):
-            near = difflib.get_close_matches(name, _SETTINGS, n=1)
+            near = difflib.get_close_matches(name, _SETTINGS, n=1, cutoff=0.8)
             remedy = f"did you mean {near[0]}?" if near else "unset it"
             yield Check(name, "warning", "is set, but there is no such setting", remedy)
 
@@ -100,7 +99,7 @@ def check_runtime_dir(config: Config | None = None) -> Iterator[Check]:
         yield Check(name, "failed", f"{path}: {error.strerror}", "set LUNAR_RUNTIME_DIR to a folder of your own")
         return
     yield _access(name, path, status, config.group)
-    yield from _sockets(path)
+    yield from _sockets(path / str(config.domain))
 
 
 def _creatable(name: str, path: Path) -> Check:
@@ -113,40 +112,52 @@ def _creatable(name: str, path: Path) -> Check:
 
 def _access(name: str, path: Path, status: os.stat_result, group: int | None) -> Check:
     mode = stat.S_IMODE(status.st_mode)
-    text = f"{path}, mode {mode:04o}, owner {status.st_uid}"
+    text = f"{path}, mode {mode:04o}, owner {status.st_uid}, group {status.st_gid}"
+    own = "set LUNAR_RUNTIME_DIR to a folder of your own"
     if not stat.S_ISDIR(status.st_mode):
-        return Check(name, "failed", f"{path} is not a directory", "remove it, or set LUNAR_RUNTIME_DIR")
+        return Check(name, "failed", f"{path} is not a directory", f"remove it, or {own}")
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        return Check(name, "failed", f"{text}: not writable for you", "set LUNAR_RUNTIME_DIR to a folder of your own")
-    if group is None and status.st_uid != os.geteuid():
-        remedy = "set LUNAR_RUNTIME_DIR to a folder of your own, or LUNAR_GROUP to share one"
-        return Check(name, "warning", f"{text}: belongs to another user", remedy)
-    if mode & stat.S_IRWXO or (group is None and mode & stat.S_IRWXG):
-        return Check(
-            name, "warning", f"{text}: others can enter it", f"chmod {0o700 if group is None else 0o770:o} {path}"
-        )
+        return Check(name, "failed", f"{text}: not writable for you", own)
+    # Whoever may write here may pose as anybody's process, so the bus refuses such a folder, and so do we.
+    if group is None and os.geteuid() not in (0, status.st_uid):
+        return Check(name, "failed", f"{text}: belongs to another user", f"{own}, or LUNAR_GROUP to share it")
+    if group is not None and status.st_gid != group:
+        return Check(name, "failed", f"{text}: is not of the group {group}", f"chgrp {group} {path}")
+    if mode & (stat.S_IWOTH if group is not None else stat.S_IWOTH | stat.S_IWGRP):
+        return Check(name, "failed", f"{text}: others may write to it", f"chmod {_right_mode(group)} {path}")
+    if mode & (stat.S_IRWXO if group is not None else stat.S_IRWXO | stat.S_IRWXG):
+        return Check(name, "warning", f"{text}: others can see who is in it", f"chmod {_right_mode(group)} {path}")
     return Check(name, "ok", text)
 
 
+def _right_mode(group: int | None) -> str:
+    return "0700" if group is None else "2770"
+
+
 def _sockets(path: Path) -> Iterator[Check]:
-    sockets = [entry for entry in path.rglob("*") if entry.is_socket()]
-    bound = _bound_sockets()
-    stale = [entry for entry in sockets if str(entry) not in bound]
-    longest_bytes = max((len(os.fsencode(entry)) for entry in sockets), default=len(os.fsencode(path)) + 40)
-    if longest_bytes > _SOCKET_PATH_LIMIT_BYTES:
-        text = f"{longest_bytes} bytes, the kernel allows {_SOCKET_PATH_LIMIT_BYTES}"
-        yield Check("socket path", "failed", text, "set LUNAR_RUNTIME_DIR to a shorter path")
-    text = f"{plural(len(sockets) - len(stale), 'socket')} in use"
+    """Looks for sockets that nobody listens on any more, left by a process that was killed."""
+    sockets = [entry for entry in path.iterdir() if entry.is_socket()] if path.is_dir() else []
+    stale = [entry for entry in sockets if not _is_listening(entry)]
+    text = f"{plural(len(sockets) - len(stale), 'process', 'processes')} present"
     if stale:
         yield Check("socket files", "warning", f"{text}; {len(stale)} left behind", "none: the next node removes them")
     else:
         yield Check("socket files", "ok", f"{text}, none left behind")
 
 
-def _bound_sockets() -> set[str]:
-    """Lists the paths of the sockets that are open; asking them one by one would disturb their owners."""
-    lines = Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()[1:]
-    return {fields[7] for fields in (line.split(maxsplit=7) for line in lines) if len(fields) == 8}
+def _is_listening(path: Path) -> bool:
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as link:
+            # By this way round, because an address has room for 107 bytes only.
+            link.connect(f"/proc/self/fd/{descriptor}/{path.name}")
+    except (ConnectionRefusedError, FileNotFoundError):
+        return False
+    except OSError:  # it does not accept now, or not us
+        return True
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def check_native() -> Iterator[Check]:
@@ -204,7 +215,7 @@ def check_peers() -> Iterator[Check]:
         yield Check("peers", "failed", str(error), "see the checks above")
         return
     processes = len({node.pid for node in snapshot.nodes})
-    yield Check("peers", "ok", f"{plural(len(snapshot.nodes), 'node')} in {processes} other processes")
+    yield Check("peers", "ok", f"{plural(len(snapshot.nodes), 'node')} in {plural(processes, 'process', 'processes')}")
     for reason in snapshot.unreachable:
         yield Check("peers", "warning", reason, remedy)
 

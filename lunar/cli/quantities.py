@@ -33,9 +33,15 @@ def format_duration(duration_s: float) -> str:
     return f"{_three_digits(duration_s * 1e6)} us"
 
 
-def plural(count: int, noun: str) -> str:
-    """Formats a count with its noun, such as `1 message` or `2,000 messages`."""
-    return f"{format_count(count)} {noun}" if count == 1 else f"{format_count(count)} {noun}s"
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """Formats a count with its noun, such as `1 message` or `2,000 messages`.
+
+    Args:
+        count: How many.
+        noun: What one of them is called.
+        nouns: What several are called, if not by the noun with an s.
+    """
+    return f"{format_count(count)} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def _three_digits(value: float) -> str:

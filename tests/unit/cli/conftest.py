@@ -1,0 +1,22 @@
+"""A graph made up for the command line: nodes with endpoints, and a way to have `lunar.graph_snapshot` see it."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+import lunar
+from lunar.graph.descriptions import GraphSnapshot, NodeInfo
+
+SetGraph = Callable[..., GraphSnapshot]
+
+
+@pytest.fixture
+def set_graph(monkeypatch: pytest.MonkeyPatch) -> SetGraph:
+    """``set_graph(*nodes, unreachable=())``: what the commands see from now on."""
+
+    def set_graph(*nodes: NodeInfo, unreachable: Sequence[str] = ()) -> GraphSnapshot:
+        snapshot = GraphSnapshot(tuple(nodes), tuple(unreachable))
+        monkeypatch.setattr(lunar, "graph_snapshot", lambda timeout_s=1.0: snapshot, raising=False)
+        return snapshot
+
+    return set_graph

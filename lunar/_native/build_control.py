@@ -1,0 +1,54 @@
+"""Builds `lunar._native._control`: the C core's control side, through cffi in API mode.
+
+What happens once per message is in the CPython types of `lunar._native._bus`; what happens once per match, publisher or
+process is here. Sizes and limits are read from the C headers, never copied into Python.
+"""
+
+from pathlib import Path
+
+from cffi import FFI
+
+CORE = Path("lunar/_native/core")
+
+ffibuilder = FFI()
+ffibuilder.cdef(
+    """
+    #define LUNAR_MIN_SLOTS ...
+    #define LUNAR_MAX_CAPACITY ...
+    #define LUNAR_BELLS ...
+    #define LUNAR_LAYOUT_VERSION ...
+    #define IN_MOVED_TO ...
+    #define IN_Q_OVERFLOW ...
+    static const size_t BELL_PAGE_BYTES;
+
+    int lunar_memory_create(const char *name, size_t size_bytes);
+    int lunar_memory_seal(int fd, int read_only);
+    int lunar_memory_check(int fd, size_t size_bytes);
+    size_t lunar_queue_bytes(uint32_t capacity, uint32_t slots);
+    void lunar_bell_page_init(void *page);
+
+    int inotify_init1(int flags);
+    int inotify_add_watch(int fd, const char *path, uint32_t mask);
+    """
+)
+ffibuilder.set_source(
+    "lunar._native._control",
+    """
+    #include <sys/inotify.h>
+    #include "layout.h"
+    #include "memory.h"
+
+    static const size_t BELL_PAGE_BYTES = sizeof(lunar_bell_page);
+
+    static void lunar_bell_page_init(void *memory) {
+        lunar_bell_page *page = memory;
+        page->magic = LUNAR_BELL_MAGIC;
+        page->version = LUNAR_LAYOUT_VERSION;
+        page->bells = LUNAR_BELLS;
+    }
+    """,
+    sources=[str(CORE / "memory.c")],
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

@@ -1,0 +1,272 @@
+/* The CPython types for what happens once per message.
+ *
+ * Ownership.  Everything that maps memory is a Python object, so reference counts decide when it is unmapped:
+ *
+ *     Sample -> ReaderMatch -> (Mapping of the queue, SegmentTable -> Mappings of the payload segments, Peer)
+ *     Reader -> ReaderMatch            Writer -> WriterMatch -> (Mapping of the queue, Peer)
+ *
+ * Concurrency.  Every function here runs with the interpreter lock; that lock is what makes each end of a queue
+ * single-producer and single-consumer.  It is given up only to copy large payloads, to spin and to sleep, and
+ * those parts touch nothing but private or shared memory that they hold a reference to.
+ */
+#ifndef LUNAR_BUS_H
+#define LUNAR_BUS_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+#include <string.h>
+#include <structmember.h>
+#include <time.h>
+
+#ifdef Py_LIMITED_API /* its headers take PyObject * only; the full ones cast */
+#undef Py_INCREF
+#define Py_INCREF(o) Py_INCREF((PyObject *)(o))
+#undef Py_XINCREF
+#define Py_XINCREF(o) Py_XINCREF((PyObject *)(o))
+#undef Py_DECREF
+#define Py_DECREF(o) Py_DECREF((PyObject *)(o))
+#undef Py_XDECREF
+#define Py_XDECREF(o) Py_XDECREF((PyObject *)(o))
+#undef Py_TYPE
+#define Py_TYPE(o) Py_TYPE((PyObject *)(o))
+#undef Py_REFCNT
+#define Py_REFCNT(o) Py_REFCNT((PyObject *)(o))
+#undef PyObject_TypeCheck
+#define PyObject_TypeCheck(o, type) PyObject_TypeCheck((PyObject *)(o), type)
+#endif
+#ifndef Py_XSETREF
+#define Py_XSETREF(place, value)                                                                                  \
+    do {                                                                                                          \
+        PyObject *old_ = (PyObject *)(place);                                                                     \
+        (place) = (value);                                                                                        \
+        Py_XDECREF(old_);                                                                                         \
+    } while (0)
+#endif
+
+#include "../core/bell.h"
+#include "../core/layout.h"
+#include "../core/memory.h"
+#include "../core/pool.h"
+#include "../core/queue.h"
+
+/* Outcomes of an attempt that may have to wait. */
+enum { FAILED = -1, WOULD_BLOCK = 0, DONE = 1 };
+
+/* How long a coroutine that never has to wait may run before it lets the loop turn once. */
+#define TURN_NS UINT64_C(200000)
+
+typedef struct {
+    PyObject_HEAD
+    void *address;
+    size_t size_bytes;
+    int writable;
+} Mapping;
+
+/* The process at the other end of a link: its bells, and the socket that wakes it. */
+typedef struct {
+    PyObject_HEAD
+    Mapping *bells;
+    int bell_socket; /* owned; -1 once closed */
+    uint64_t *rung;  /* [LUNAR_BELLS] the armed state that was last rung for */
+} Peer;
+
+typedef struct {
+    PyObject_HEAD
+    Mapping **segments; /* [count], entries may be NULL until they arrive */
+    uint32_t count;
+} SegmentTable;
+
+struct Signal;
+
+typedef struct {
+    PyObject_HEAD
+    Mapping *bells;
+    uint32_t index;
+    int epoll;  /* bell sockets and the kick, edge-triggered */
+    int kick;   /* eventfd, private to this process */
+    int kicked; /* set by kick(), cleared when noticed */
+    int rechecking; /* a timer of the loop is set */
+    int managed; /* the loop's selector arms and disarms */
+    PyObject *loop; /* NULL for a thread's waiter */
+    struct Signal *first;
+    Py_ssize_t pending;
+    uint64_t spin_ns; /* longest bound among the pending */
+} Waiter;
+
+/* What a coroutine waits on: enough of asyncio's future protocol for a task to await it. */
+typedef struct Signal {
+    PyObject_HEAD
+    char blocking; /* _asyncio_future_blocking */
+    char state;    /* 0 pending, 1 fired, 2 cancelled */
+    Waiter *waiter;
+    PyObject *source; /* Reader or Writer */
+    PyObject *callback, *context;
+    struct Signal *next, **link; /* in the waiter's list while pending */
+} Signal;
+
+/* Common head of Reader and Writer: what can be waited for. */
+typedef struct {
+    PyObject_HEAD
+    int closed;
+    uint64_t spin_ns;
+    uint64_t turned_ns; /* when the loop last turned for a coroutine on this */
+    Waiter *waiter;     /* who waits, while waiting > 0 */
+    int waiting;
+    PyObject *spare; /* an Operation kept for reuse */
+} Source;
+
+typedef struct {
+    PyObject_HEAD
+    lunar_queue_reader queue;
+    Mapping *memory;
+    SegmentTable *segments;
+    Peer *peer;
+    PyObject *publisher_id;
+    uint64_t lifespan_ns; /* 0: for ever */
+    uint64_t last_sequence;
+    uint64_t received, received_bytes, lost, expired;
+    uint64_t held;
+    uint64_t starved_head; /* 1 + the position whose segment is not here yet */
+    int waits;             /* the publisher waits for us rather than overwrite */
+    int ended;             /* the publisher is gone; what is queued may still be taken */
+    int detached;
+} ReaderMatch;
+
+typedef struct {
+    Source source;
+    ReaderMatch **matches;
+    Py_ssize_t count, capacity, next;
+    PyObject *decode;
+    PyObject *on_fault, *on_lost;
+    int losing, lost_reported;
+    uint64_t received, received_bytes, lost, expired;
+    uint64_t newest_ns;
+    uint32_t bell;
+    void *blocking_thread; /* whose waiter the next field is */
+    Waiter *blocking_waiter;
+} Reader;
+
+typedef struct {
+    PyObject_HEAD
+    lunar_queue_writer queue;
+    Mapping *memory;
+    Peer *peer;
+    PyObject *subscription_id;
+    int waits;
+    int open;
+    uint64_t blocked; /* publishes that had to wait for this one */
+} WriterMatch;
+
+typedef struct {
+    lunar_chunk *chunk;
+    uint64_t sequence, source_time_ns;
+    uint32_t size_bytes;
+} History;
+
+typedef struct {
+    Source source;
+    lunar_pool pool;
+    WriterMatch **matches;
+    Py_ssize_t count, capacity;
+    PyObject *encode;
+    PyObject *on_fault, *on_grow, *on_lost;
+    uint64_t sequence;
+    uint64_t published, published_bytes, blocked, lost;
+    uint64_t newest_ns;
+    uint64_t progress_seen;
+    History *history;
+    uint32_t history_depth, history_count, history_next;
+    uint32_t loans; /* who keep the pool mapped */
+    int closing;
+    int losing, lost_reported;
+    PyObject *faults; /* list of (match, reason) not yet reported */
+} Writer;
+
+typedef struct {
+    PyObject_HEAD
+    ReaderMatch *match;
+    const void *address;
+    uint32_t size_bytes, slot;
+    uint64_t sequence, source_time_ns, reception_time_ns;
+    PyObject *decode; /* borrowed from nobody: a strong reference or NULL */
+} Sample;
+
+extern PyTypeObject *Mapping_Type, *Peer_Type, *SegmentTable_Type, *Waiter_Type, *Signal_Type, *ReaderMatch_Type,
+    *Reader_Type, *WriterMatch_Type, *Writer_Type, *Sample_Type, *SampleInfo_Type, *Loan_Type, *Operation_Type;
+
+extern PyObject *WouldBlock, *ClosedError, *ResourceExhausted, *LunarError, *LunarTimeout;
+
+/* Each type's own file registers it. */
+int mapping_register(PyObject *module);
+int peer_register(PyObject *module);
+int waiter_register(PyObject *module);
+int signal_register(PyObject *module);
+int sample_register(PyObject *module);
+int reader_register(PyObject *module);
+int writer_register(PyObject *module);
+int loan_register(PyObject *module);
+int operation_register(PyObject *module);
+int register_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyTypeObject **slot);
+
+static inline uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* 0, or -1 with an exception for a negative errno. */
+int raise_errno(int code, const char *doing);
+
+/* peer.c */
+int peer_ring(Peer *peer, uint32_t bell);
+
+/* waiter.c */
+bool source_is_ready(Source *source);
+void waiter_use(Waiter *waiter, Source *source);
+int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns); /* 1 look again, 0 timed out, -1 exception */
+int waiter_schedule_recheck(Waiter *waiter);
+Waiter *waiter_of_running_loop(void);   /* new reference */
+Waiter *waiter_of_this_thread(void);    /* new reference */
+int source_begin_wait(Source *source, Waiter *waiter);
+void source_end_wait(Source *source);
+
+/* signal.c */
+Signal *signal_new(Waiter *waiter, Source *source);
+void signal_unlink(Signal *signal);
+int signal_fire(Signal *signal);
+
+/* reader.c */
+bool reader_is_ready(Reader *reader);
+void reader_set_bell(Reader *reader, uint32_t bell);
+Sample *reader_take(Reader *reader, uint64_t time_ns); /* NULL: empty, or an exception is set */
+PyObject *reader_take_many(Reader *reader, Py_ssize_t limit);
+void reader_match_release(ReaderMatch *match, uint32_t slot);
+
+/* sample.c */
+Sample *sample_new(ReaderMatch *match, const lunar_entry *entry, const void *address, uint64_t time_ns);
+PyObject *sample_message(Sample *sample);
+
+/* writer.c */
+bool writer_is_ready(Writer *writer);
+void writer_set_waiting(Writer *writer, uint32_t bell, int waiting);
+int writer_publish(Writer *writer, PyObject *message);                 /* DONE, WOULD_BLOCK, FAILED */
+Py_ssize_t writer_publish_many(Writer *writer, PyObject *sequence, Py_ssize_t from); /* next index, or -1 */
+int writer_publish_chunk(Writer *writer, lunar_chunk *chunk, uint32_t size_bytes);
+lunar_chunk *writer_allocate(Writer *writer, size_t size_bytes, int *outcome);
+uint64_t writer_progress(Writer *writer);
+void writer_count_wait(Writer *writer);
+int writer_has_room(Writer *writer); /* DONE, WOULD_BLOCK, FAILED */
+void writer_release_chunk(Writer *writer, lunar_chunk *chunk);
+void writer_finish_close(Writer *writer);
+
+/* loan.c */
+int loan_publish(PyObject *loan);        /* DONE, WOULD_BLOCK, FAILED */
+PyObject *loan_open(PyObject *loan);     /* its writable memoryview */
+
+/* operation.c */
+enum { RECEIVE, RECEIVE_MANY, ITERATE, READABLE, PUBLISH, PUBLISH_ALL, OPEN_LOAN, PUBLISH_LOAN, NOTHING_TO_DO };
+PyObject *operation_new(Source *source, int kind, PyObject *payload, Py_ssize_t limit);
+PyObject *source_run_blocking(Source *source, int kind, PyObject *payload, Py_ssize_t limit, PyObject *timeout_s);
+
+#endif

@@ -1,0 +1,358 @@
+/* Operation: the awaitable behind `await sub.receive()`, `async for`, `await pub.publish()` and the rest.
+ *
+ * Most of the time the answer is there: then `await` ends inside one C call, without the event loop.  Otherwise
+ * the operation yields a Signal to the task and tries again when it is resumed.  A message is taken, or
+ * published, in the very call that returns it, so cancelling loses nothing.
+ *
+ * A coroutine that never has to wait would starve its loop.  So an operation lets the loop turn once (a bare yield)
+ * when none has turned for TURN_NS; it measures with the clock readings that the messages need anyway.
+ */
+#include "bus.h"
+
+PyTypeObject *Operation_Type;
+
+typedef struct {
+    PyObject_HEAD
+    int kind, waited;
+    Source *source; /* NULL while kept for reuse */
+    PyObject *payload;
+    Py_ssize_t limit, done;
+    Signal *signal;
+} Operation;
+
+static int attempt_receive(Source *source, int kind, Py_ssize_t limit, PyObject **value) {
+    Reader *reader = (Reader *)source;
+    if (source->closed) {
+        if (kind == ITERATE)
+            PyErr_SetNone(PyExc_StopAsyncIteration);
+        else
+            PyErr_SetString(ClosedError, "the subscription is closed");
+        return FAILED;
+    }
+    if (kind == READABLE) {
+        if (!reader_is_ready(reader))
+            return WOULD_BLOCK;
+        Py_INCREF(Py_None);
+        *value = Py_None;
+        return DONE;
+    }
+    if (kind == RECEIVE_MANY) {
+        PyObject *list = reader_take_many(reader, limit);
+        if (list && PyList_Size(list) == 0) {
+            Py_DECREF(list);
+            return WOULD_BLOCK;
+        }
+        *value = list;
+        return list ? DONE : FAILED;
+    }
+    Sample *sample = reader_take(reader, now_ns());
+    if (!sample)
+        return PyErr_Occurred() ? FAILED : WOULD_BLOCK;
+    *value = sample_message(sample);
+    Py_DECREF(sample);
+    return *value ? DONE : FAILED;
+}
+
+static int attempt_publish(Source *source, int kind, PyObject *payload, Py_ssize_t *done) {
+    Writer *writer = (Writer *)source;
+    switch (kind) {
+    case PUBLISH:
+        return writer_publish(writer, payload);
+    case PUBLISH_ALL: {
+        Py_ssize_t next = writer_publish_many(writer, payload, *done);
+        if (next < 0)
+            return FAILED;
+        *done = next;
+        return next >= PyList_Size(payload) ? DONE : WOULD_BLOCK;
+    }
+    case PUBLISH_LOAN:
+        return loan_publish(payload);
+    default:
+        return DONE;
+    }
+}
+
+static int attempt(Source *source, int kind, PyObject *payload, Py_ssize_t limit, Py_ssize_t *done, PyObject **value) {
+    *value = NULL;
+    if (kind <= READABLE)
+        return attempt_receive(source, kind, limit, value);
+    int outcome;
+    if (kind == OPEN_LOAN) {
+        *value = loan_open(payload);
+        if (*value || !PyErr_ExceptionMatches(WouldBlock))
+            return *value ? DONE : FAILED;
+        PyErr_Clear();
+        outcome = WOULD_BLOCK;
+    } else {
+        outcome = attempt_publish(source, kind, payload, done);
+    }
+    if (outcome == DONE) {
+        Py_INCREF(Py_None);
+        *value = Py_None;
+    }
+    return outcome;
+}
+
+/* Try again as someone who is about to wait: from here on no wake-up can be missed. */
+static int attempt_waiting(Source *source, int kind, PyObject *payload, Py_ssize_t limit, Py_ssize_t *done,
+                           PyObject **value) {
+    if (kind > READABLE)
+        ((Writer *)source)->progress_seen = writer_progress((Writer *)source);
+    return attempt(source, kind, payload, limit, done, value);
+}
+
+/* Without a loop ------------------------------------------------------------------------------------------- */
+
+static int deadline_of(PyObject *timeout_s, uint64_t *deadline_ns) {
+    *deadline_ns = UINT64_MAX;
+    if (timeout_s == Py_None)
+        return 0;
+    double seconds = PyFloat_AsDouble(timeout_s);
+    if (seconds == -1.0 && PyErr_Occurred())
+        return -1;
+    if (!(seconds >= 0)) {
+        PyErr_SetString(PyExc_ValueError, "timeout_s must not be negative");
+        return -1;
+    }
+    if (seconds < 1e9)
+        *deadline_ns = now_ns() + (uint64_t)(seconds * 1e9);
+    return 0;
+}
+
+/* Looking up the thread's waiter costs as much as a message, so a reader remembers it. */
+static Waiter *thread_waiter_for(Source *source) {
+    if (!PyObject_TypeCheck((PyObject *)source, Reader_Type))
+        return waiter_of_this_thread();
+    Reader *reader = (Reader *)source;
+    void *thread = PyThreadState_Get();
+    if (reader->blocking_thread != thread || !reader->blocking_waiter) {
+        Waiter *waiter = waiter_of_this_thread();
+        if (!waiter)
+            return NULL;
+        Py_XSETREF(reader->blocking_waiter, waiter);
+        reader->blocking_thread = thread;
+    }
+    Py_INCREF(reader->blocking_waiter);
+    return reader->blocking_waiter;
+}
+
+PyObject *source_run_blocking(Source *source, int kind, PyObject *payload, Py_ssize_t limit, PyObject *timeout_s) {
+    PyObject *value;
+    Py_ssize_t done = 0;
+    int outcome = attempt(source, kind, payload, limit, &done, &value);
+    if (outcome != WOULD_BLOCK)
+        return value;
+    uint64_t deadline_ns;
+    Waiter *waiter = deadline_of(timeout_s, &deadline_ns) < 0 ? NULL : thread_waiter_for(source);
+    if (!waiter)
+        return NULL;
+    if (source_begin_wait(source, waiter) < 0) {
+        Py_DECREF(waiter);
+        return NULL;
+    }
+    source->waiting++;
+    source->waiter = waiter;
+    if (kind > READABLE)
+        writer_count_wait((Writer *)source);
+    for (;;) {
+        outcome = attempt_waiting(source, kind, payload, limit, &done, &value);
+        if (outcome != WOULD_BLOCK)
+            break;
+        int woken = waiter_block(waiter, source, deadline_ns);
+        if (woken == 0)
+            PyErr_SetString(LunarTimeout, kind <= READABLE ? "nothing was received in time" : "no room in time");
+        if (woken <= 0)
+            break;
+    }
+    source_end_wait(source);
+    Py_DECREF(waiter);
+    return value;
+}
+
+/* In a coroutine ------------------------------------------------------------------------------------------- */
+
+PyObject *operation_new(Source *source, int kind, PyObject *payload, Py_ssize_t limit) {
+    Operation *self = (Operation *)source->spare;
+    if (self && Py_REFCNT(self) == 1 && !self->source) {
+        Py_INCREF(self);
+    } else {
+        self = PyObject_GC_New(Operation, Operation_Type);
+        if (!self)
+            return NULL;
+        memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
+        PyObject_GC_Track(self);
+        if (!source->spare && !source->closed) {
+            Py_INCREF(self);
+            source->spare = (PyObject *)self;
+        }
+    }
+    Py_INCREF(source);
+    self->source = source;
+    Py_XINCREF(payload);
+    self->payload = payload;
+    self->kind = kind;
+    self->limit = limit;
+    self->done = 0;
+    self->waited = 0;
+    return (PyObject *)self;
+}
+
+static void forget(Operation *self) {
+    if (self->signal) {
+        signal_unlink(self->signal);
+        Py_CLEAR(self->signal);
+    }
+    Py_CLEAR(self->payload);
+    Py_CLEAR(self->source);
+}
+
+static PySendResult finish(Operation *self, int outcome, PyObject *value, PyObject **result) {
+    forget(self);
+    *result = value;
+    return outcome == DONE ? PYGEN_RETURN : PYGEN_ERROR;
+}
+
+/* Hand the task something to wait for. */
+static PySendResult suspend(Operation *self, PyObject **result) {
+    Source *source = self->source;
+    Waiter *waiter = waiter_of_running_loop();
+    if (!waiter)
+        return finish(self, FAILED, NULL, result);
+    if (source_begin_wait(source, waiter) < 0 || !(self->signal = signal_new(waiter, source))) {
+        Py_DECREF(waiter);
+        return finish(self, FAILED, NULL, result);
+    }
+    if (!waiter->managed) /* nobody will tell us when this loop goes to sleep */
+        lunar_bell_arm(&((lunar_bell_page *)waiter->bells->address)->bell[waiter->index]);
+    if (self->kind > READABLE && !self->waited)
+        writer_count_wait((Writer *)source);
+    self->waited = 1;
+    PyObject *value;
+    int outcome = attempt_waiting(source, self->kind, self->payload, self->limit, &self->done, &value);
+    if (outcome != WOULD_BLOCK) {
+        forget(self);
+        if (!waiter->managed && !waiter->pending)
+            lunar_bell_disarm(&((lunar_bell_page *)waiter->bells->address)->bell[waiter->index]);
+        Py_DECREF(waiter);
+        return finish(self, outcome, value, result);
+    }
+    if (self->kind > READABLE && !waiter->managed && waiter_schedule_recheck(waiter) < 0) {
+        Py_DECREF(waiter);
+        return finish(self, FAILED, NULL, result);
+    }
+    Py_DECREF(waiter);
+    Py_INCREF(self->signal);
+    *result = (PyObject *)self->signal;
+    return PYGEN_NEXT;
+}
+
+static uint64_t newest_ns(Source *source, int kind) {
+    return kind <= READABLE ? ((Reader *)source)->newest_ns : ((Writer *)source)->newest_ns;
+}
+
+static PySendResult operation_send(PyObject *object, PyObject *Py_UNUSED(argument), PyObject **result) {
+    Operation *self = (Operation *)object;
+    Source *source = self->source;
+    if (!source) {
+        PyErr_SetString(PyExc_RuntimeError, "this operation was already awaited");
+        *result = NULL;
+        return PYGEN_ERROR;
+    }
+    uint64_t newest = newest_ns(source, self->kind);
+    if (self->signal) {
+        Py_CLEAR(self->signal);
+        source->turned_ns = newest;
+    } else if (newest > source->turned_ns + TURN_NS) {
+        source->turned_ns = newest;
+        if (self->kind > READABLE || reader_is_ready((Reader *)source)) {
+            Py_INCREF(Py_None);
+            *result = Py_None;
+            return PYGEN_NEXT;
+        }
+    }
+    PyObject *value;
+    int outcome = attempt(source, self->kind, self->payload, self->limit, &self->done, &value);
+    return outcome == WOULD_BLOCK ? suspend(self, result) : finish(self, outcome, value, result);
+}
+
+static PyObject *operation_next(PyObject *self) {
+    PyObject *result = NULL;
+    PySendResult status = operation_send(self, Py_None, &result);
+    if (status != PYGEN_RETURN)
+        return result;
+    /* Built by hand: a tuple given to SetObject would be taken for the arguments. */
+    PyObject *stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, result, NULL);
+    Py_DECREF(result);
+    if (stop) {
+        PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_DECREF(stop);
+    }
+    return NULL;
+}
+
+static PyObject *operation_self(PyObject *self) {
+    Py_INCREF(self);
+    return self;
+}
+
+static PyObject *operation_send_method(PyObject *self, PyObject *Py_UNUSED(argument)) { return operation_next(self); }
+
+static PyObject *operation_throw(Operation *self, PyObject *args) {
+    PyObject *type, *value = NULL, *traceback = NULL;
+    if (!PyArg_ParseTuple(args, "O|OO", &type, &value, &traceback))
+        return NULL;
+    forget(self);
+    if (PyExceptionInstance_Check(type)) {
+        PyErr_SetObject((PyObject *)Py_TYPE(type), type);
+    } else {
+        PyErr_SetObject(type, value);
+    }
+    return NULL;
+}
+
+static PyObject *operation_close(Operation *self, PyObject *Py_UNUSED(ignored)) {
+    forget(self);
+    Py_RETURN_NONE;
+}
+
+static int operation_traverse(Operation *self, visitproc visit, void *arg) {
+    Py_VISIT(self->source);
+    Py_VISIT(self->payload);
+    Py_VISIT(self->signal);
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static int operation_clear(Operation *self) {
+    forget(self);
+    return 0;
+}
+
+static void operation_dealloc(Operation *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    forget(self);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef methods[] = {{"send", (PyCFunction)operation_send_method, METH_O, NULL},
+                                {"throw", (PyCFunction)operation_throw, METH_VARARGS, NULL},
+                                {"close", (PyCFunction)operation_close, METH_NOARGS, NULL},
+                                {NULL}};
+static PyType_Slot slots[] = {{Py_tp_dealloc, operation_dealloc},
+                              {Py_tp_traverse, operation_traverse},
+                              {Py_tp_clear, operation_clear},
+                              {Py_tp_methods, methods},
+                              {Py_tp_iter, operation_self},
+                              {Py_tp_iternext, operation_next},
+                              {Py_am_await, operation_self},
+                              {Py_am_send, operation_send},
+                              {0, NULL}};
+static PyType_Spec spec = {.name = "lunar._native._bus.Operation",
+                           .basicsize = sizeof(Operation),
+                           .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
+                                    Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                           .slots = slots};
+
+int operation_register(PyObject *module) { return register_type(module, &spec, NULL, &Operation_Type); }

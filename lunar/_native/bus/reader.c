@@ -1,0 +1,567 @@
+/* Reader: a subscription's side.  ReaderMatch: one publisher that it takes from.
+ *
+ * Taking goes round the matches, so that a busy publisher does not starve a quiet one.  A peer that breaks the
+ * rules loses its match on the spot (`on_fault` tells Python, which closes the link); the others are served on.
+ */
+#include "bus.h"
+
+PyTypeObject *ReaderMatch_Type, *Reader_Type;
+
+/* ReaderMatch ---------------------------------------------------------------------------------------------- */
+
+static PyObject *match_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"memory", "capacity", "slots",  "segments",       "peer",
+                            "publisher_id", "waits", "lifespan_ns", "last_sequence", NULL};
+    Mapping *memory;
+    unsigned int capacity, slots;
+    SegmentTable *segments;
+    Peer *peer;
+    PyObject *publisher_id;
+    int waits;
+    unsigned long long lifespan_ns, last_sequence;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IIO!O!UpKK", names, Mapping_Type, &memory, &capacity, &slots,
+                                     SegmentTable_Type, &segments, Peer_Type, &peer, &publisher_id, &waits,
+                                     &lifespan_ns, &last_sequence))
+        return NULL;
+    lunar_queue_reader queue;
+    if (raise_errno(lunar_queue_reader_open(&queue, memory->address, memory->size_bytes, capacity, slots, !waits),
+                    "attach to a match's queue"))
+        return NULL;
+    ReaderMatch *self = PyObject_New(ReaderMatch, type);
+    if (!self)
+        return NULL;
+    memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
+    self->queue = queue;
+    Py_INCREF(memory);
+    self->memory = memory;
+    Py_INCREF(segments);
+    self->segments = segments;
+    Py_INCREF(peer);
+    self->peer = peer;
+    Py_INCREF(publisher_id);
+    self->publisher_id = publisher_id;
+    self->waits = waits;
+    self->lifespan_ns = lifespan_ns;
+    self->last_sequence = last_sequence;
+    return (PyObject *)self;
+}
+
+static void match_dealloc(ReaderMatch *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    Py_DECREF(self->publisher_id);
+    Py_DECREF(self->peer);
+    Py_DECREF(self->segments);
+    Py_DECREF(self->memory);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+/* A publisher that waits for room is woken when the queue is half empty, so that it does not wake for each
+ * message; should we stop before that, it looks again by itself (waiter.c: BLOCKED_RECHECK_NS). */
+static void ring_publisher(ReaderMatch *match) {
+    if (!match->waits || match->ended)
+        return;
+    lunar_full_fence(); /* our head or return before the look at its flag; it does the reverse */
+    const lunar_queue_header *shared = match->queue.shared;
+    if (!__atomic_load_n(&shared->publisher_waits, __ATOMIC_RELAXED))
+        return;
+    if (match->queue.tail_seen - match->queue.head <= match->queue.capacity / 2)
+        (void)peer_ring(match->peer, __atomic_load_n(&shared->publisher_bell, __ATOMIC_RELAXED));
+}
+
+void reader_match_release(ReaderMatch *match, uint32_t slot) {
+    match->held--;
+    lunar_queue_return(&match->queue, slot);
+    if (match->waits && __atomic_load_n(&match->queue.shared->publisher_waits, __ATOMIC_RELAXED))
+        ring_publisher(match);
+}
+
+static PyMemberDef match_members[] = {
+    {"publisher_id", T_OBJECT_EX, offsetof(ReaderMatch, publisher_id), READONLY, NULL},
+    {"received", T_ULONGLONG, offsetof(ReaderMatch, received), READONLY, NULL},
+    {"received_bytes", T_ULONGLONG, offsetof(ReaderMatch, received_bytes), READONLY, NULL},
+    {"lost", T_ULONGLONG, offsetof(ReaderMatch, lost), READONLY, "Gaps in the sequence numbers."},
+    {"lost_expired", T_ULONGLONG, offsetof(ReaderMatch, expired), READONLY, NULL},
+    {"held", T_ULONGLONG, offsetof(ReaderMatch, held), READONLY, "Samples that the user still has."},
+    {"ended", T_INT, offsetof(ReaderMatch, ended), READONLY, NULL},
+    {NULL}};
+
+#define SHARED_COUNT(name)                                                                                       \
+    static PyObject *match_##name(ReaderMatch *self, void *Py_UNUSED(closure)) {                                 \
+        return PyLong_FromUnsignedLongLong(__atomic_load_n(&self->queue.shared->name, __ATOMIC_RELAXED));        \
+    }
+SHARED_COUNT(lost_overwritten)
+SHARED_COUNT(lost_held)
+SHARED_COUNT(alive_ns)
+
+static PyObject *match_queued(ReaderMatch *self, void *Py_UNUSED(closure)) {
+    uint64_t queued = __atomic_load_n(&self->queue.shared->tail, __ATOMIC_ACQUIRE) - self->queue.head;
+    return PyLong_FromUnsignedLongLong(queued <= self->queue.capacity ? queued : self->queue.capacity);
+}
+
+/* When the newest sample was published, taken or not; CLOCK_MONOTONIC, 0 before the first. */
+static PyObject *match_newest_ns(ReaderMatch *self, void *Py_UNUSED(closure)) {
+    uint64_t tail = __atomic_load_n(&self->queue.shared->tail, __ATOMIC_ACQUIRE);
+    const lunar_entry *entry = &self->queue.entries[(uint32_t)(tail - 1) & (self->queue.capacity - 1)];
+    return PyLong_FromUnsignedLongLong(tail ? __atomic_load_n(&entry->source_time_ns, __ATOMIC_RELAXED) : 0);
+}
+
+static PyGetSetDef match_getset[] = {
+    {"newest_ns", (getter)match_newest_ns, NULL, "CLOCK_MONOTONIC of the newest sample published; 0: none.", NULL},
+    {"lost_overwritten", (getter)match_lost_overwritten, NULL, "As the publisher counts it.", NULL},
+    {"lost_held", (getter)match_lost_held, NULL, "As the publisher counts it.", NULL},
+    {"alive_ns", (getter)match_alive_ns, NULL, "CLOCK_MONOTONIC of the publisher's last publish or assertion.", NULL},
+    {"queued", (getter)match_queued, NULL, NULL, NULL},
+    {NULL}};
+static PyType_Slot match_slots[] = {{Py_tp_new, match_new},
+                                    {Py_tp_dealloc, match_dealloc},
+                                    {Py_tp_members, match_members},
+                                    {Py_tp_getset, match_getset},
+                                    {0, NULL}};
+static PyType_Spec match_spec = {.name = "lunar._native._bus.ReaderMatch",
+                                 .basicsize = sizeof(ReaderMatch),
+                                 .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+                                 .slots = match_slots};
+
+/* Taking --------------------------------------------------------------------------------------------------- */
+
+static bool match_is_ready(ReaderMatch *match) {
+    uint64_t head = match->queue.head;
+    if (match->queue.overwritable)
+        head = __atomic_load_n(&match->queue.shared->head, __ATOMIC_ACQUIRE);
+    if (__atomic_load_n(&match->queue.shared->tail, __ATOMIC_ACQUIRE) == head)
+        return match->ended; /* to be dropped */
+    if (match->starved_head != head + 1)
+        return true;
+    /* Its segment was missing when we last looked. */
+    uint32_t segment = LUNAR_WHERE_SEGMENT(match->queue.entries[(uint32_t)head & (match->queue.capacity - 1)].where);
+    return segment < match->segments->count && match->segments->segments[segment];
+}
+
+bool reader_is_ready(Reader *self) {
+    for (Py_ssize_t i = 0; i < self->count; i++)
+        if (match_is_ready(self->matches[i]))
+            return true;
+    return false;
+}
+
+void reader_set_bell(Reader *self, uint32_t bell) {
+    self->bell = bell;
+    for (Py_ssize_t i = 0; i < self->count; i++)
+        __atomic_store_n(&self->matches[i]->queue.shared->subscription_bell, bell, __ATOMIC_RELAXED);
+}
+
+static void drop_match(Reader *self, Py_ssize_t index) {
+    ReaderMatch *match = self->matches[index];
+    memmove(&self->matches[index], &self->matches[index + 1],
+            (size_t)(self->count - index - 1) * sizeof *self->matches);
+    self->count--;
+    match->detached = 1;
+    Py_DECREF(match);
+}
+
+static void call_hook(PyObject *hook, PyObject *args) {
+    PyObject *result = hook && args ? PyObject_CallObject(hook, args) : NULL;
+    if (!result && PyErr_Occurred())
+        PyErr_WriteUnraisable(hook);
+    Py_XDECREF(result);
+    Py_XDECREF(args);
+}
+
+static void fault(Reader *self, Py_ssize_t index, const char *reason) {
+    PyObject *args = Py_BuildValue("Os", (PyObject *)self->matches[index], reason);
+    drop_match(self, index);
+    call_hook(self->on_fault, args);
+}
+
+static void count_loss(Reader *self, uint64_t count, uint64_t *cause) {
+    *cause += count;
+    self->lost += count;
+    self->losing = 1;
+}
+
+/* Hooks run Python, which may let another thread change our matches: only when an operation is over. */
+static void report_loss(Reader *self) {
+    if (!self->losing)
+        return;
+    self->losing = 0;
+    if (!self->lost_reported) {
+        self->lost_reported = 1; /* until the hook's owner has told somebody: _reported() */
+        call_hook(self->on_lost, PyTuple_New(0));
+    }
+}
+
+/* What became of one look at a match. */
+enum { NOTHING, TAKEN, EXPIRED, BROKEN };
+
+static int take_from(Reader *self, ReaderMatch *match, uint64_t time_ns, lunar_entry *entry, const void **address,
+                     const char **reason) {
+    lunar_queue_reader *queue = &match->queue;
+    uint32_t index;
+    SegmentTable *table = match->segments;
+    do {
+        int found = lunar_queue_peek(queue, entry);
+        if (found < 0)
+            *reason = "its queue's counters are out of range";
+        if (found <= 0)
+            return found < 0 ? BROKEN : NOTHING;
+        index = LUNAR_WHERE_SEGMENT(entry->where);
+        if (index >= table->count || !table->segments[index]) {
+            if (queue->overwritable && __atomic_load_n(&queue->shared->head, __ATOMIC_ACQUIRE) != queue->head)
+                continue; /* we read an entry that was being overwritten */
+            match->starved_head = queue->head + 1; /* the segment is on its way through the link */
+            return NOTHING;
+        }
+    } while (!lunar_queue_take(queue));
+    const Mapping *segment = table->segments[index];
+    uint64_t offset = LUNAR_WHERE_OFFSET(entry->where);
+    if (offset > segment->size_bytes || entry->size_bytes > segment->size_bytes - offset) {
+        *reason = "a sample lies outside its segment";
+        return BROKEN;
+    }
+    if (entry->sequence <= match->last_sequence) {
+        *reason = "a sequence number was repeated";
+        return BROKEN;
+    }
+    uint64_t gap = entry->sequence - match->last_sequence - 1;
+    match->last_sequence = entry->sequence;
+    if (gap)
+        count_loss(self, gap, &match->lost);
+    if (match->lifespan_ns && time_ns > entry->source_time_ns && time_ns - entry->source_time_ns > match->lifespan_ns) {
+        lunar_queue_return(queue, entry->slot);
+        count_loss(self, 1, &match->expired);
+        self->expired++;
+        __atomic_store_n(&queue->shared->lost_expired, match->expired, __ATOMIC_RELAXED);
+        return EXPIRED;
+    }
+    *address = (const char *)segment->address + offset;
+    return TAKEN;
+}
+
+/* The next sample of any match, its head not yet shown; NULL when there is none or an exception is set. */
+static Sample *take_next(Reader *self, uint64_t time_ns) {
+    Py_ssize_t tried = 0;
+    while (tried < self->count) {
+        if (self->next >= self->count)
+            self->next = 0;
+        Py_ssize_t index = self->next;
+        ReaderMatch *match = self->matches[index];
+        lunar_entry entry;
+        const void *address;
+        const char *reason = NULL;
+        switch (take_from(self, match, time_ns, &entry, &address, &reason)) {
+        case TAKEN: {
+            Sample *sample = sample_new(match, &entry, address, time_ns);
+            if (!sample)
+                return NULL;
+            match->received++;
+            match->received_bytes += entry.size_bytes;
+            self->received++;
+            self->received_bytes += entry.size_bytes;
+            self->newest_ns = time_ns;
+            if (self->decode) {
+                Py_INCREF(self->decode);
+                sample->decode = self->decode;
+            }
+            return sample;
+        }
+        case EXPIRED:
+            lunar_queue_show_taken(&match->queue);
+            continue;
+        case BROKEN:
+            fault(self, index, reason);
+            continue;
+        default:
+            if (match->ended) { /* drained, or its last segment never came */
+                drop_match(self, index);
+                continue;
+            }
+            self->next = index + 1;
+            tried++;
+        }
+    }
+    return NULL;
+}
+
+Sample *reader_take(Reader *self, uint64_t time_ns) {
+    Sample *sample = take_next(self, time_ns);
+    if (sample) {
+        lunar_queue_show_taken(&sample->match->queue);
+        ring_publisher(sample->match);
+        self->next++;
+    }
+    report_loss(self);
+    return sample;
+}
+
+PyObject *reader_take_many(Reader *self, Py_ssize_t limit) {
+    uint64_t time_ns = now_ns();
+    PyObject *list = PyList_New(0);
+    ReaderMatch *last = NULL;
+    while (list && PyList_Size(list) < limit) {
+        Sample *sample = take_next(self, time_ns);
+        if (!sample)
+            break;
+        if (last && sample->match != last) { /* a burst shows each match once */
+            lunar_queue_show_taken(&last->queue);
+            ring_publisher(last);
+        }
+        last = sample->match; /* kept by the sample */
+        int failed = PyList_Append(list, (PyObject *)sample);
+        Py_DECREF(sample);
+        if (failed)
+            Py_CLEAR(list);
+    }
+    if (last && list) {
+        lunar_queue_show_taken(&last->queue);
+        ring_publisher(last);
+        self->next++;
+    }
+    report_loss(self);
+    if (PyErr_Occurred())
+        Py_CLEAR(list);
+    return list;
+}
+
+/* The type ------------------------------------------------------------------------------------------------- */
+
+static PyObject *reader_attach(Reader *self, PyObject *argument) {
+    if (!PyObject_TypeCheck(argument, ReaderMatch_Type)) {
+        PyErr_SetString(PyExc_TypeError, "not a ReaderMatch");
+        return NULL;
+    }
+    if (self->source.closed) {
+        PyErr_SetString(ClosedError, "the subscription is closed");
+        return NULL;
+    }
+    if (self->count == self->capacity) {
+        Py_ssize_t capacity = self->capacity ? 2 * self->capacity : 4;
+        ReaderMatch **grown = PyMem_Realloc(self->matches, (size_t)capacity * sizeof *grown);
+        if (!grown)
+            return PyErr_NoMemory();
+        self->matches = grown;
+        self->capacity = capacity;
+    }
+    ReaderMatch *match = (ReaderMatch *)argument;
+    __atomic_store_n(&match->queue.shared->subscription_bell, self->bell, __ATOMIC_RELAXED);
+    Py_INCREF(match);
+    self->matches[self->count++] = match;
+    Py_RETURN_NONE;
+}
+
+/* With `at_once` what is still queued is given up (we unsubscribed, or the peer broke the rules). */
+static PyObject *reader_detach(Reader *self, PyObject *args) {
+    ReaderMatch *match;
+    int at_once;
+    if (!PyArg_ParseTuple(args, "O!p", ReaderMatch_Type, &match, &at_once))
+        return NULL;
+    for (Py_ssize_t i = 0; i < self->count; i++)
+        if (self->matches[i] == match) {
+            match->ended = 1;
+            if (at_once)
+                drop_match(self, i);
+            break;
+        }
+    Py_RETURN_NONE;
+}
+
+static PyObject *reader_receive_nowait(Reader *self, PyObject *Py_UNUSED(ignored)) {
+    if (self->source.closed) {
+        PyErr_SetString(ClosedError, "the subscription is closed");
+        return NULL;
+    }
+    Sample *sample = reader_take(self, now_ns());
+    if (!sample) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(WouldBlock, "there is nothing to receive");
+        return NULL;
+    }
+    PyObject *message = sample_message(sample);
+    Py_DECREF(sample);
+    return message;
+}
+
+static PyObject *reader_take_method(Reader *self, PyObject *argument) {
+    Py_ssize_t limit = PyLong_AsSsize_t(argument);
+    if (limit == -1 && PyErr_Occurred())
+        return NULL;
+    if (self->source.closed) {
+        PyErr_SetString(ClosedError, "the subscription is closed");
+        return NULL;
+    }
+    return reader_take_many(self, limit);
+}
+
+static PyObject *reader_receive(Reader *self, PyObject *Py_UNUSED(ignored)) {
+    return operation_new(&self->source, RECEIVE, NULL, 0);
+}
+
+static PyObject *reader_receive_many(Reader *self, PyObject *argument) {
+    Py_ssize_t limit = PyLong_AsSsize_t(argument);
+    if (limit < 1) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "limit must be at least 1");
+        return NULL;
+    }
+    return operation_new(&self->source, RECEIVE_MANY, NULL, limit);
+}
+
+static PyObject *reader_readable(Reader *self, PyObject *Py_UNUSED(ignored)) {
+    return operation_new(&self->source, READABLE, NULL, 0);
+}
+
+static PyObject *reader_receive_blocking(Reader *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"timeout_s", NULL};
+    PyObject *timeout_s = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", names, &timeout_s))
+        return NULL;
+    return source_run_blocking(&self->source, RECEIVE, NULL, 0, timeout_s);
+}
+
+static PyObject *reader_receive_many_blocking(Reader *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"limit", "timeout_s", NULL};
+    PyObject *timeout_s = Py_None;
+    Py_ssize_t limit;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n|O", names, &limit, &timeout_s))
+        return NULL;
+    if (limit < 1) {
+        PyErr_SetString(PyExc_ValueError, "limit must be at least 1");
+        return NULL;
+    }
+    return source_run_blocking(&self->source, RECEIVE_MANY, NULL, limit, timeout_s);
+}
+
+/* deliver(callback, limit) -> count: call back for each message at hand; stops at the first exception. */
+static PyObject *reader_deliver(Reader *self, PyObject *args) {
+    PyObject *callback;
+    Py_ssize_t limit, count = 0;
+    if (!PyArg_ParseTuple(args, "On", &callback, &limit))
+        return NULL;
+    for (; count < limit && !self->source.closed; count++) {
+        Sample *sample = reader_take(self, now_ns());
+        if (!sample)
+            break;
+        PyObject *message = sample_message(sample);
+        Py_DECREF(sample);
+        PyObject *result = message ? PyObject_CallFunctionObjArgs(callback, message, NULL) : NULL;
+        Py_XDECREF(message);
+        if (!result)
+            return NULL;
+        Py_DECREF(result);
+    }
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(count);
+}
+
+static PyObject *reader_iterate(PyObject *self) {
+    Py_INCREF(self);
+    return self;
+}
+
+static PyObject *reader_next(Reader *self) { return operation_new(&self->source, ITERATE, NULL, 0); }
+
+static PyObject *reader_close(Reader *self, PyObject *Py_UNUSED(ignored)) {
+    self->source.closed = 1;
+    while (self->count)
+        drop_match(self, self->count - 1);
+    Py_CLEAR(self->source.spare);
+    Py_CLEAR(self->on_fault);
+    Py_CLEAR(self->on_lost);
+    Py_RETURN_NONE;
+}
+
+static PyObject *reader_reported(Reader *self, PyObject *Py_UNUSED(ignored)) {
+    self->lost_reported = 0;
+    Py_RETURN_NONE;
+}
+
+static int reader_init(Reader *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"decode", "spin_ns", "on_fault", "on_lost", NULL};
+    PyObject *decode, *on_fault, *on_lost;
+    unsigned long long spin_ns;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKOO", names, &decode, &spin_ns, &on_fault, &on_lost))
+        return -1;
+    self->source.spin_ns = spin_ns;
+    if (decode != Py_None) {
+        Py_INCREF(decode);
+        Py_XSETREF(self->decode, decode);
+    }
+    Py_INCREF(on_fault);
+    Py_XSETREF(self->on_fault, on_fault);
+    Py_INCREF(on_lost);
+    Py_XSETREF(self->on_lost, on_lost);
+    return 0;
+}
+
+static int reader_traverse(Reader *self, visitproc visit, void *arg) {
+    Py_VISIT(self->decode);
+    Py_VISIT(self->on_fault);
+    Py_VISIT(self->on_lost);
+    Py_VISIT(self->source.spare);
+    Py_VISIT(self->blocking_waiter);
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static int reader_clear(Reader *self) {
+    Py_CLEAR(self->decode);
+    Py_CLEAR(self->on_fault);
+    Py_CLEAR(self->on_lost);
+    Py_CLEAR(self->source.spare);
+    Py_CLEAR(self->blocking_waiter);
+    return 0;
+}
+
+static void reader_dealloc(Reader *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    reader_clear(self);
+    while (self->count)
+        drop_match(self, self->count - 1);
+    PyMem_Free(self->matches);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef members[] = {
+    {"_closed", T_INT, offsetof(Reader, source.closed), READONLY, NULL},
+    {"_received", T_ULONGLONG, offsetof(Reader, received), READONLY, NULL},
+    {"_received_bytes", T_ULONGLONG, offsetof(Reader, received_bytes), READONLY, NULL},
+    {"_lost", T_ULONGLONG, offsetof(Reader, lost), READONLY, NULL},
+    {"_expired", T_ULONGLONG, offsetof(Reader, expired), READONLY, NULL},
+    {"_newest_ns", T_ULONGLONG, offsetof(Reader, newest_ns), READONLY, NULL},
+    {NULL}};
+static PyMethodDef methods[] = {
+    {"__class_getitem__", (PyCFunction)Py_GenericAlias, METH_O | METH_CLASS, NULL},
+    {"receive", (PyCFunction)reader_receive, METH_NOARGS, "Await the next message."},
+    {"receive_nowait", (PyCFunction)reader_receive_nowait, METH_NOARGS, "The next message, or WouldBlock."},
+    {"receive_blocking", (PyCFunction)(void (*)(void))reader_receive_blocking, METH_VARARGS | METH_KEYWORDS,
+     "The next message, in a thread without a loop; lunar.TimeoutError after timeout_s."},
+    {"receive_many", (PyCFunction)reader_receive_many, METH_O, "Await at least one sample; at most `limit`."},
+    {"receive_many_blocking", (PyCFunction)(void (*)(void))reader_receive_many_blocking, METH_VARARGS | METH_KEYWORDS,
+     "At least one sample, at most `limit`, in a thread without a loop."},
+    {"take", (PyCFunction)reader_take_method, METH_O, "Up to `limit` samples that are there now; never waits."},
+    {"_readable", (PyCFunction)reader_readable, METH_NOARGS, "Await until there is something to take."},
+    {"_deliver", (PyCFunction)reader_deliver, METH_VARARGS, NULL},
+    {"_attach", (PyCFunction)reader_attach, METH_O, NULL},
+    {"_detach", (PyCFunction)reader_detach, METH_VARARGS, NULL},
+    {"_reported", (PyCFunction)reader_reported, METH_NOARGS, NULL},
+    {"_close", (PyCFunction)reader_close, METH_NOARGS, NULL},
+    {NULL}};
+static PyType_Slot slots[] = {{Py_tp_init, reader_init},
+                              {Py_tp_dealloc, reader_dealloc},
+                              {Py_tp_traverse, reader_traverse},
+                              {Py_tp_clear, reader_clear},
+                              {Py_tp_methods, methods},
+                              {Py_tp_members, members},
+                              {Py_am_aiter, reader_iterate},
+                              {Py_am_anext, reader_next},
+                              {0, NULL}};
+static PyType_Spec spec = {.name = "lunar._native._bus.Reader",
+                           .basicsize = sizeof(Reader),
+                           .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+                           .slots = slots};
+
+int reader_register(PyObject *module) {
+    return register_type(module, &match_spec, NULL, &ReaderMatch_Type) ||
+           register_type(module, &spec, NULL, &Reader_Type);
+}

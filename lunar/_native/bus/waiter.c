@@ -1,0 +1,532 @@
+/* Waiter: how an event loop, or a thread without one, waits for its queues.
+ *
+ * Theory.  Waking a sleeping thread costs tens of microseconds, looking at a word that another core has just
+ * written a tenth of one.  So a waiter first spins for a bounded time, and only then arms its bell and
+ * sleeps in epoll (bell.h says why that never misses a wake-up).  The bound is the profile's `resources`; about the
+ * price of one wake-up is never worse than twice the best choice (ski rental).
+ *
+ * It spins with the interpreter lock for a moment, since answers mostly come within that, then without.
+ */
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "bus.h"
+
+PyTypeObject *Waiter_Type;
+static PyObject *loop_waiter, *thread_waiter; /* Python's functions that find the waiter of a loop or a thread */
+
+#define LOCKED_SPIN_NS UINT64_C(20000)     /* with the interpreter lock */
+#define OTHER_EVENTS_NS UINT64_C(5000)     /* between looks at the loop's other descriptors */
+#define BLOCKED_RECHECK_NS UINT64_C(10000000) /* a publisher without room looks again, see reader.c: ring_publisher */
+#define LOOKS_PER_CLOCK 32
+#define MAX_EVENTS 64
+
+/* One word to watch without the interpreter lock, and what it was. */
+typedef struct {
+    const uint64_t *word;
+    uint64_t seen;
+    PyObject *keeps; /* the match whose memory it is in */
+} Watch;
+
+typedef struct {
+    Watch *watches;
+    Py_ssize_t count, capacity;
+} Watches;
+
+static int is_reader(Source *source) { return PyObject_TypeCheck((PyObject *)source, Reader_Type); }
+
+bool source_is_ready(Source *source) {
+    if (source->closed)
+        return true;
+    return is_reader(source) ? reader_is_ready((Reader *)source) : writer_is_ready((Writer *)source);
+}
+
+void waiter_use(Waiter *waiter, Source *source) {
+    if (is_reader(source))
+        reader_set_bell((Reader *)source, waiter->index);
+    else
+        writer_set_waiting((Writer *)source, waiter->index, 1);
+}
+
+int source_begin_wait(Source *source, Waiter *waiter) {
+    if (source->waiting && source->waiter != waiter) {
+        PyErr_SetString(LunarError, "this endpoint is already waited for in another event loop or thread; give each "
+                                    "thread a subscription or publisher of its own");
+        return -1;
+    }
+    waiter_use(waiter, source);
+    return 0;
+}
+
+void source_end_wait(Source *source) {
+    if (--source->waiting > 0)
+        return;
+    source->waiter = NULL;
+    if (!is_reader(source))
+        writer_set_waiting((Writer *)source, 0, 0);
+}
+
+static Waiter *ask_for_waiter(PyObject *function) {
+    if (!function) {
+        PyErr_SetString(PyExc_RuntimeError, "lunar is not set up in this process");
+        return NULL;
+    }
+    PyObject *waiter = PyObject_CallNoArgs(function);
+    if (waiter && !PyObject_TypeCheck(waiter, Waiter_Type)) {
+        Py_DECREF(waiter);
+        PyErr_SetString(PyExc_TypeError, "not a waiter");
+        return NULL;
+    }
+    return (Waiter *)waiter;
+}
+
+Waiter *waiter_of_running_loop(void) { return ask_for_waiter(loop_waiter); }
+Waiter *waiter_of_this_thread(void) { return ask_for_waiter(thread_waiter); }
+
+/* Spinning ------------------------------------------------------------------------------------------------- */
+
+static int add_watch(Watches *all, const uint64_t *word, uint64_t seen, void *keeps) {
+    if (all->count == all->capacity) {
+        Py_ssize_t capacity = all->capacity ? 2 * all->capacity : 16;
+        Watch *grown = PyMem_Realloc(all->watches, (size_t)capacity * sizeof *grown);
+        if (!grown)
+            return -1;
+        all->watches = grown;
+        all->capacity = capacity;
+    }
+    Py_INCREF((PyObject *)keeps);
+    all->watches[all->count++] = (Watch){word, seen, keeps};
+    return 0;
+}
+
+static int watch_source(Watches *all, Source *source) {
+    if (is_reader(source)) {
+        Reader *reader = (Reader *)source;
+        for (Py_ssize_t i = 0; i < reader->count; i++) {
+            ReaderMatch *match = reader->matches[i];
+            const uint64_t *tail = &match->queue.shared->tail;
+            uint64_t seen = __atomic_load_n(tail, __ATOMIC_RELAXED);
+            if (add_watch(all, tail, seen, match) < 0)
+                return -1;
+        }
+        return 0;
+    }
+    Writer *writer = (Writer *)source;
+    for (Py_ssize_t i = 0; i < writer->count; i++) {
+        WriterMatch *match = writer->matches[i];
+        const uint64_t *head = &match->queue.shared->head, *returned = &match->queue.shared->return_tail;
+        uint64_t head_seen = __atomic_load_n(head, __ATOMIC_RELAXED);
+        uint64_t returned_seen = __atomic_load_n(returned, __ATOMIC_RELAXED);
+        if (add_watch(all, head, head_seen, match) < 0 || add_watch(all, returned, returned_seen, match) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static bool any_ready(Waiter *waiter, Source *single) {
+    if (single)
+        return source_is_ready(single);
+    for (Signal *signal = waiter->first; signal; signal = signal->next)
+        if (source_is_ready((Source *)signal->source))
+            return true;
+    return false;
+}
+
+static bool other_events(int outer_fd) {
+    struct pollfd descriptor = {.fd = outer_fd, .events = POLLIN};
+    return outer_fd >= 0 && poll(&descriptor, 1, 0) > 0;
+}
+
+static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns, int outer_fd) {
+    uint64_t next_look = now_ns() + OTHER_EVENTS_NS;
+    for (;;) {
+        for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
+            for (Py_ssize_t i = 0; i < all->count; i++)
+                if (__atomic_load_n(all->watches[i].word, __ATOMIC_ACQUIRE) != all->watches[i].seen)
+                    return true;
+            lunar_cpu_relax();
+        }
+        if (__atomic_load_n(&waiter->kicked, __ATOMIC_ACQUIRE))
+            return true;
+        uint64_t now = now_ns();
+        if (now >= until_ns)
+            return false;
+        if (now >= next_look) {
+            if (other_events(outer_fd))
+                return false;
+            next_look = now + OTHER_EVENTS_NS;
+        }
+    }
+}
+
+/* 1 something is ready, 0 not, -1 exception. */
+static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd) {
+    uint64_t start = now_ns(), now = start, next_look = start + OTHER_EVENTS_NS;
+    uint64_t locked_until = start + (limit_ns < LOCKED_SPIN_NS ? limit_ns : LOCKED_SPIN_NS);
+    while (now < locked_until) {
+        for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
+            if (any_ready(waiter, single) || waiter->kicked)
+                return 1;
+            lunar_cpu_relax();
+        }
+        now = now_ns();
+        if (now >= next_look) {
+            if (other_events(outer_fd))
+                return 0;
+            next_look = now + OTHER_EVENTS_NS;
+        }
+    }
+    if (limit_ns <= LOCKED_SPIN_NS)
+        return 0;
+    Watches all = {0};
+    int failed = 0, found = 0;
+    if (single)
+        failed = watch_source(&all, single);
+    else
+        for (Signal *signal = waiter->first; signal && !failed; signal = signal->next)
+            failed = watch_source(&all, (Source *)signal->source);
+    if (!failed && !(found = any_ready(waiter, single))) {
+        Py_BEGIN_ALLOW_THREADS;
+        found = spin_unlocked(waiter, &all, start + limit_ns, outer_fd);
+        Py_END_ALLOW_THREADS;
+    }
+    for (Py_ssize_t i = 0; i < all.count; i++)
+        Py_DECREF(all.watches[i].keeps);
+    PyMem_Free(all.watches);
+    if (failed) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return found;
+}
+
+/* Sleeping ------------------------------------------------------------------------------------------------- */
+
+static lunar_bell *own_bell(Waiter *waiter) {
+    return &((lunar_bell_page *)waiter->bells->address)->bell[waiter->index];
+}
+
+/* Read off what rang, so that the next ring makes an edge again. */
+static void drain(Waiter *waiter, struct epoll_event *events, int count) {
+    char byte;
+    for (int i = 0; i < count; i++)
+        if (events[i].data.fd != waiter->kick)
+            for (int reads = 0; reads < 256; reads++)
+                if (recv(events[i].data.fd, &byte, 1, MSG_DONTWAIT) <= 0)
+                    break;
+}
+
+static int sleep_until(Waiter *waiter, uint64_t deadline_ns) {
+    struct epoll_event events[MAX_EVENTS];
+    int count, error;
+    Py_BEGIN_ALLOW_THREADS;
+    uint64_t now = now_ns();
+    struct timespec timeout = {0};
+    if (deadline_ns > now) {
+        timeout.tv_sec = (time_t)((deadline_ns - now) / 1000000000u);
+        timeout.tv_nsec = (long)((deadline_ns - now) % 1000000000u);
+    }
+    struct pollfd descriptor = {.fd = waiter->epoll, .events = POLLIN};
+    count = ppoll(&descriptor, 1, deadline_ns == UINT64_MAX ? NULL : &timeout, NULL);
+    error = errno;
+    if (count > 0)
+        count = epoll_wait(waiter->epoll, events, MAX_EVENTS, 0);
+    Py_END_ALLOW_THREADS;
+    if (count < 0 && error != EINTR) {
+        errno = error;
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    drain(waiter, events, count > 0 ? count : 0);
+    return PyErr_CheckSignals();
+}
+
+int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
+    uint64_t now = now_ns();
+    if (now >= deadline_ns)
+        return 0;
+    uint64_t limit = deadline_ns - now < source->spin_ns ? deadline_ns - now : source->spin_ns;
+    waiter->kicked = 0;
+    int found = limit ? spin(waiter, source, limit, -1) : 0;
+    if (found)
+        return found < 0 || PyErr_CheckSignals() < 0 ? -1 : 1;
+    lunar_bell_arm(own_bell(waiter));
+    int result = 0;
+    if (!source_is_ready(source) && !waiter->kicked) {
+        uint64_t until = deadline_ns;
+        if (!is_reader(source) && now_ns() + BLOCKED_RECHECK_NS < until)
+            until = now_ns() + BLOCKED_RECHECK_NS;
+        result = sleep_until(waiter, until);
+    }
+    lunar_bell_disarm(own_bell(waiter));
+    return result < 0 ? -1 : 1;
+}
+
+/* For event loops ------------------------------------------------------------------------------------------ */
+
+static Py_ssize_t dispatch(Waiter *self) {
+    Py_ssize_t fired = 0;
+    Signal *signal = self->first;
+    Py_XINCREF(signal);
+    while (signal) {
+        Signal *next = signal->next;
+        Py_XINCREF(next);
+        int failed = 0;
+        if (signal->link && source_is_ready((Source *)signal->source)) {
+            failed = signal_fire(signal);
+            fired++;
+        }
+        Py_DECREF(signal);
+        signal = next;
+        if (failed) {
+            Py_XDECREF(next);
+            return -1;
+        }
+    }
+    return fired;
+}
+
+static PyObject *waiter_dispatch(Waiter *self, PyObject *Py_UNUSED(ignored)) {
+    self->kicked = 0;
+    Py_ssize_t fired = dispatch(self);
+    return fired < 0 ? NULL : PyLong_FromSsize_t(fired);
+}
+
+/* spin(limit_s, outer_fd): see the docstring. */
+static PyObject *waiter_spin(Waiter *self, PyObject *const *args, Py_ssize_t count) {
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "spin(limit_s, outer_fd)");
+        return NULL;
+    }
+    double limit_s = args[0] == Py_None ? 1e9 : PyFloat_AsDouble(args[0]);
+    int outer_fd = (int)PyLong_AsLong(args[1]);
+    if (PyErr_Occurred())
+        return NULL;
+    self->kicked = 0;
+    Py_ssize_t fired = dispatch(self);
+    if (!fired && self->spin_ns && limit_s > 0) {
+        uint64_t limit_ns = limit_s * 1e9 < (double)self->spin_ns ? (uint64_t)(limit_s * 1e9) : self->spin_ns;
+        int found = spin(self, NULL, limit_ns, outer_fd);
+        fired = found > 0 ? dispatch(self) : found;
+        self->kicked = 0;
+    }
+    return fired < 0 ? NULL : PyLong_FromSsize_t(fired);
+}
+
+static PyObject *waiter_arm(Waiter *self, PyObject *Py_UNUSED(ignored)) {
+    lunar_bell_arm(own_bell(self));
+    if (self->kicked || any_ready(self, NULL)) {
+        lunar_bell_disarm(own_bell(self));
+        Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
+static PyObject *waiter_disarm(Waiter *self, PyObject *Py_UNUSED(ignored)) {
+    lunar_bell_disarm(own_bell(self));
+    Py_RETURN_NONE;
+}
+
+static PyObject *waiter_drain(Waiter *self, PyObject *Py_UNUSED(ignored)) {
+    struct epoll_event events[MAX_EVENTS];
+    int count = epoll_wait(self->epoll, events, MAX_EVENTS, 0);
+    drain(self, events, count > 0 ? count : 0);
+    Py_RETURN_NONE;
+}
+
+static PyObject *waiter_kick(Waiter *self, PyObject *Py_UNUSED(ignored)) {
+    uint64_t one = 1;
+    __atomic_store_n(&self->kicked, 1, __ATOMIC_RELEASE);
+    if (write(self->kick, &one, sizeof one) < 0 && errno != EAGAIN)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static int epoll_add(int epoll, int fd) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = fd};
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+static PyObject *waiter_watch(Waiter *self, PyObject *argument) {
+    int fd = PyObject_AsFileDescriptor(argument);
+    if (fd < 0)
+        return NULL;
+    if (epoll_add(self->epoll, fd) < 0 && errno != EEXIST)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *waiter_unwatch(Waiter *self, PyObject *argument) {
+    int fd = PyObject_AsFileDescriptor(argument);
+    if (fd < 0)
+        return NULL;
+    if (epoll_ctl(self->epoll, EPOLL_CTL_DEL, fd, NULL) < 0 && errno != ENOENT && errno != EBADF)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+/* Does anybody pending wait for room? */
+static PyObject *waiter_blocked(Waiter *self, void *Py_UNUSED(closure)) {
+    for (Signal *signal = self->first; signal; signal = signal->next)
+        if (!is_reader((Source *)signal->source))
+            Py_RETURN_TRUE;
+    Py_RETURN_FALSE;
+}
+
+/* For loops that are not ours: look again every now and then while a publisher waits. */
+int waiter_schedule_recheck(Waiter *self) {
+    if (self->rechecking || !self->loop)
+        return 0;
+    PyObject *recheck = PyObject_GetAttrString((PyObject *)self, "recheck");
+    PyObject *handle =
+        recheck ? PyObject_CallMethod(self->loop, "call_later", "dO", (double)BLOCKED_RECHECK_NS / 1e9, recheck) : NULL;
+    Py_XDECREF(recheck);
+    Py_XDECREF(handle);
+    self->rechecking = handle != NULL;
+    return handle ? 0 : -1;
+}
+
+static PyObject *waiter_recheck(Waiter *self, PyObject *Py_UNUSED(ignored)) {
+    self->rechecking = 0;
+    if (dispatch(self) < 0)
+        return NULL;
+    for (Signal *signal = self->first; signal; signal = signal->next)
+        if (!is_reader((Source *)signal->source) && waiter_schedule_recheck(self) < 0)
+            return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *waiter_fileno(Waiter *self, PyObject *Py_UNUSED(ignored)) { return PyLong_FromLong(self->epoll); }
+
+static PyObject *waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"bells", "index", "loop", "managed", NULL};
+    Mapping *bells;
+    unsigned int index;
+    PyObject *loop = Py_None;
+    int managed = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!I|Op", names, Mapping_Type, &bells, &index, &loop, &managed))
+        return NULL;
+    if (index >= LUNAR_BELLS || !bells->writable || bells->size_bytes < sizeof(lunar_bell_page)) {
+        PyErr_SetString(PyExc_ValueError, "no such bell");
+        return NULL;
+    }
+    Waiter *self = PyObject_GC_New(Waiter, type);
+    if (!self)
+        return NULL;
+    memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
+    Py_INCREF(bells);
+    self->bells = bells;
+    self->index = index;
+    self->managed = managed;
+    if (loop != Py_None) {
+        Py_INCREF(loop);
+        self->loop = loop;
+    }
+    self->epoll = epoll_create1(EPOLL_CLOEXEC);
+    self->kick = self->epoll < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    PyObject_GC_Track(self);
+    if (self->kick < 0 || epoll_add(self->epoll, self->kick) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        Py_DECREF(self);
+        return NULL;
+    }
+    lunar_bell_disarm(own_bell(self)); /* a previous owner may have died armed */
+    return (PyObject *)self;
+}
+
+static void close_descriptors(Waiter *self) {
+    if (self->epoll >= 0)
+        close(self->epoll);
+    if (self->kick >= 0)
+        close(self->kick);
+    self->epoll = self->kick = -1;
+}
+
+static PyObject *waiter_close(Waiter *self, PyObject *Py_UNUSED(ignored)) {
+    while (self->first) {
+        Signal *signal = self->first;
+        Py_INCREF(signal);
+        signal_unlink(signal); /* its loop is gone: there is nobody to call */
+        Py_DECREF(signal);
+    }
+    lunar_bell_disarm(own_bell(self));
+    close_descriptors(self);
+    Py_CLEAR(self->loop);
+    Py_RETURN_NONE;
+}
+
+static int waiter_traverse(Waiter *self, visitproc visit, void *arg) {
+    Py_VISIT(self->loop);
+    for (Signal *signal = self->first; signal; signal = signal->next)
+        Py_VISIT(signal);
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static int waiter_clear(Waiter *self) {
+    while (self->first)
+        signal_unlink(self->first);
+    Py_CLEAR(self->loop);
+    return 0;
+}
+
+static void waiter_dealloc(Waiter *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    waiter_clear(self);
+    close_descriptors(self);
+    Py_XDECREF(self->bells);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+static PyObject *set_finders(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *loop, *thread;
+    if (!PyArg_ParseTuple(args, "OO", &loop, &thread))
+        return NULL;
+    Py_INCREF(loop);
+    Py_INCREF(thread);
+    Py_XSETREF(loop_waiter, loop);
+    Py_XSETREF(thread_waiter, thread);
+    Py_RETURN_NONE;
+}
+
+static PyMemberDef members[] = {{"pending", T_PYSSIZET, offsetof(Waiter, pending), READONLY, NULL},
+                                {"index", T_UINT, offsetof(Waiter, index), READONLY, NULL},
+                                {"managed", T_INT, offsetof(Waiter, managed), READONLY, NULL},
+                                {NULL}};
+static PyGetSetDef getset[] = {{"blocked", (getter)waiter_blocked, NULL, "Whether a publisher waits for room.", NULL},
+                               {NULL}};
+static PyMethodDef methods[] = {
+    {"fileno", (PyCFunction)waiter_fileno, METH_NOARGS, "The descriptor to sleep on: readable after a ring or a kick."},
+    {"watch", (PyCFunction)waiter_watch, METH_O, "watch(fd): a link's bell socket wakes this waiter, too."},
+    {"unwatch", (PyCFunction)waiter_unwatch, METH_O, "unwatch(fd)"},
+    {"kick", (PyCFunction)waiter_kick, METH_NOARGS, "Wake it from another thread, to look at everything again."},
+    {"spin", (PyCFunction)(void (*)(void))waiter_spin, METH_FASTCALL,
+     "spin(limit_s, outer_fd) -> how many signals were fired.\n\nLooks at what is awaited, for at most the profile's "
+     "bound and `limit_s` (None: no limit), and stops as soon as `outer_fd` is readable."},
+    {"arm", (PyCFunction)waiter_arm, METH_NOARGS, "Announce sleep; False when something is ready after all."},
+    {"disarm", (PyCFunction)waiter_disarm, METH_NOARGS, "Awake again."},
+    {"drain", (PyCFunction)waiter_drain, METH_NOARGS, "Read off the rings, so that the descriptor is quiet again."},
+    {"dispatch", (PyCFunction)waiter_dispatch, METH_NOARGS, "Fire every signal whose source is ready; how many."},
+    {"recheck", (PyCFunction)waiter_recheck, METH_NOARGS, "Look again, and later once more while a publisher waits."},
+    {"close", (PyCFunction)waiter_close, METH_NOARGS, "Close the descriptors and forget who waits."},
+    {NULL}};
+static PyType_Slot slots[] = {{Py_tp_new, waiter_new},           {Py_tp_dealloc, waiter_dealloc},
+                              {Py_tp_traverse, waiter_traverse}, {Py_tp_clear, waiter_clear},
+                              {Py_tp_methods, methods},          {Py_tp_members, members},
+                              {Py_tp_getset, getset},            {0, NULL}};
+static PyType_Spec spec = {.name = "lunar._native._bus.Waiter",
+                           .basicsize = sizeof(Waiter),
+                           .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+                           .slots = slots};
+static PyMethodDef functions[] = {
+    {"set_waiter_finders", set_finders, METH_VARARGS,
+     "set_waiter_finders(of_running_loop, of_this_thread): how an operation finds whom to wake."},
+    {NULL}};
+
+int waiter_register(PyObject *module) {
+    return register_type(module, &spec, NULL, &Waiter_Type) || PyModule_AddFunctions(module, functions);
+}

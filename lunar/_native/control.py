@@ -1,0 +1,85 @@
+"""Thin, checked bindings of the C core's control side. A failed call raises what `errors.from_errno` makes of it."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from lunar._native._bus import Mapping
+from lunar._native._control import ffi, lib
+from lunar.errors import from_errno
+
+__all__ = [
+    "BELLS",
+    "LAYOUT_VERSION",
+    "check_memory",
+    "create_bell_page",
+    "create_memory",
+    "queue_bytes",
+    "queue_geometry",
+    "seal_memory",
+    "watch_directory",
+]
+
+BELLS: Final[int] = lib.LUNAR_BELLS
+"""How many bells a process has: event loops and threads that wait."""
+
+LAYOUT_VERSION: Final[int] = lib.LUNAR_LAYOUT_VERSION
+"""Version of what two processes share; both ends must have the same."""
+
+
+def create_memory(name: str, size_bytes: int) -> int:
+    """Makes a memfd of `size_bytes`, zeroed and not yet sealed; the caller owns the descriptor."""
+    fd = lib.lunar_memory_create(name.encode(), size_bytes)
+    if fd < 0:
+        raise from_errno(fd, f"create {size_bytes} bytes of shared memory")
+    return int(fd)
+
+
+def seal_memory(fd: int, *, read_only: bool) -> None:
+    """Fixes the size for ever; with `read_only`, mappings made from now on cannot write either."""
+    error = lib.lunar_memory_seal(fd, int(read_only))
+    if error < 0:
+        raise from_errno(error, "seal shared memory")
+
+
+def check_memory(fd: int, size_bytes: int) -> bool:
+    """Tells whether a received descriptor is sealed against shrinking and has the size it should have."""
+    return bool(lib.lunar_memory_check(fd, size_bytes) == 0)
+
+
+def queue_geometry(depth: int) -> tuple[int, int]:
+    """Returns the capacity (a power of two, at least `depth`) and the slots of a match's queue."""
+    capacity = 1 << max(depth - 1, 0).bit_length()
+    return capacity, max(2 * capacity, int(lib.LUNAR_MIN_SLOTS))
+
+
+def queue_bytes(capacity: int, slots: int) -> int:
+    """Returns the size of the block that a match's two ends share."""
+    return int(lib.lunar_queue_bytes(capacity, slots))
+
+
+def create_bell_page() -> tuple[int, Mapping]:
+    """Makes this process's bells: a descriptor that peers can only map read-only, and our writable mapping."""
+    size_bytes = int(lib.BELL_PAGE_BYTES)
+    fd = create_memory("lunar-bells", size_bytes)
+    try:
+        mapping = Mapping(fd, size_bytes, True, False)
+        lib.lunar_bell_page_init(ffi.from_buffer(mapping))
+        seal_memory(fd, read_only=True)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, mapping
+
+
+def watch_directory(path: str) -> int:
+    """Returns an inotify descriptor that becomes readable when something is renamed into the directory."""
+    fd = lib.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    if fd < 0:
+        raise from_errno(-ffi.errno, "create an inotify instance (see fs.inotify.max_user_instances)")
+    if lib.inotify_add_watch(fd, os.fsencode(path), lib.IN_MOVED_TO) < 0:
+        error = -ffi.errno
+        os.close(fd)
+        raise from_errno(error, f"watch {path}")
+    return int(fd)

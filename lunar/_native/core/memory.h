@@ -1,0 +1,28 @@
+/* Memory that can be handed to another process: sealed memfds.
+ *
+ * Nothing here has a name in a file system, so nothing is left behind when its last holder dies.  A mapping of
+ * a file that its owner can still truncate is a SIGBUS waiting in the reader; therefore whoever maps a
+ * received descriptor first checks that it is sealed against shrinking.
+ */
+#ifndef LUNAR_MEMORY_H
+#define LUNAR_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* All return 0 (or a descriptor) or a negative errno. */
+
+/* A new memfd of `size_bytes`, not yet sealed.  The caller owns the descriptor. */
+int lunar_memory_create(const char *name, size_t size_bytes);
+
+/* Forbid resizing for ever; with `read_only`, also forbid mappings made after this call to write. */
+int lunar_memory_seal(int fd, int read_only);
+
+/* -EPERM when the descriptor is not a memfd sealed against shrinking, -EINVAL when it is not `size_bytes` long. */
+int lunar_memory_check(int fd, size_t size_bytes);
+
+/* Map the whole; small mappings are populated at once so that the first messages meet no page fault. */
+int lunar_memory_map(int fd, size_t size_bytes, int writable, void **address);
+void lunar_memory_unmap(void *address, size_t size_bytes);
+
+#endif

@@ -1,0 +1,150 @@
+"""This process's endpoints as the graph holds them: the native side, the matches, and who wants to hear of changes.
+
+All of it belongs to the control thread, except what says otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lunar.errors import TimeoutError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from lunar import abc
+    from lunar._native._bus import Reader, ReaderMatch, Writer, WriterMatch
+    from lunar.events import Event, LossCause
+    from lunar.graph.descriptions import EndpointInfo
+    from lunar.graph.link import Link
+
+__all__ = ["LocalPublisher", "LocalSubscription", "MatchCount", "PublisherMatch", "SubscriptionMatch"]
+
+_Waiting = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+
+
+class MatchCount:
+    """How many matches an endpoint has, and a way to wait for more. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = threading.Condition()
+        self._waiting: list[_Waiting] = []
+
+    @property
+    def value(self) -> int:
+        """The count now."""
+        return self._count
+
+    def set(self, count: int) -> None:
+        """Changes it and wakes whoever waits."""
+        with self._changed:
+            self._count = count
+            self._changed.notify_all()
+            waiting, self._waiting = self._waiting, []
+        for loop, future in waiting:
+            try:
+                loop.call_soon_threadsafe(_finish, future)
+            except RuntimeError:  # that loop is closed
+                continue
+
+    async def wait_for(self, count: int, timeout_s: float | None, what: str) -> None:
+        """Waits until there are at least `count`; cancelling changes nothing.
+
+        Raises:
+            TimeoutError: There were not within `timeout_s`.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    with self._changed:
+                        if self._count >= count:
+                            return
+                        future = loop.create_future()
+                        self._waiting.append((loop, future))
+                    await future
+        except asyncio.TimeoutError as error:
+            raise self._late(count, timeout_s, what) from error
+
+    def wait_for_blocking(self, count: int, timeout_s: float | None, what: str) -> None:
+        """The same for threads without a loop."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._count >= count, timeout_s):
+                raise self._late(count, timeout_s, what)
+
+    def _late(self, count: int, timeout_s: float | None, what: str) -> TimeoutError:
+        return TimeoutError(f"{self._count} of {count} {what} after {timeout_s} s")
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+@dataclass(eq=False, slots=True)
+class PublisherMatch:
+    """One match of a local publisher."""
+
+    link: Link
+    remote: EndpointInfo
+    native: WriterMatch
+    reported: dict[LossCause, int] = field(default_factory=dict)
+
+
+@dataclass(eq=False, slots=True)
+class SubscriptionMatch:
+    """One match of a local subscription."""
+
+    link: Link
+    remote: EndpointInfo
+    native: ReaderMatch
+    since_ns: int = field(default_factory=time.monotonic_ns)
+    lease_lost: bool = False
+    reported: dict[LossCause, int] = field(default_factory=dict)
+
+
+@dataclass(eq=False, slots=True)
+class LocalPublisher:
+    """A publisher of this process.
+
+    Attributes:
+        info: What others are told.
+        writer: Its native side.
+        end: Its transport's side.
+        notify: Takes its events; any thread.
+        count: Its matches, counted.
+        matches: By link and the subscription's id.
+        ended_lost: Samples that matches which are over had lost, by cause.
+    """
+
+    info: EndpointInfo
+    writer: Writer[ReadableBuffer]
+    end: abc.PublisherEnd
+    notify: Callable[[Event], None]
+    count: MatchCount = field(default_factory=MatchCount)
+    matches: dict[tuple[Link, str], PublisherMatch] = field(default_factory=dict)
+    ended_lost: dict[LossCause, int] = field(default_factory=dict)
+    deadlines_missed: int = 0
+    lease_lost: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class LocalSubscription:
+    """A subscription of this process; attributes as of `LocalPublisher`."""
+
+    info: EndpointInfo
+    reader: Reader[object]
+    notify: Callable[[Event], None]
+    count: MatchCount = field(default_factory=MatchCount)
+    matches: dict[tuple[Link, str], SubscriptionMatch] = field(default_factory=dict)
+    ended_lost: dict[LossCause, int] = field(default_factory=dict)
+    deadlines_missed: int = 0
+
+
+

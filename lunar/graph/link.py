@@ -1,0 +1,288 @@
+"""A link: the control connection to one other process, over a Unix SOCK_SEQPACKET socket.
+
+A packet is a JSON list of operations (objects with an "op"); descriptors ride along and belong to the operations in
+their order, each of which says with "fds" how many are its. Sending never blocks: what the socket does not take now
+waits in an outbox that the control thread empties. Whatever arrives is checked here for form and in the
+participant for meaning.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from lunar import abc
+from lunar._native._bus import Mapping, Peer
+from lunar._native.control import LAYOUT_VERSION
+from lunar.errors import LunarError, PeerFault, ResourceExhausted
+
+if TYPE_CHECKING:
+    from lunar.graph.descriptions import EndpointInfo, NodeInfo
+    from lunar.graph.waiting import Bells
+
+__all__ = ["PROTOCOL", "Link", "Operation"]
+
+PROTOCOL: Final = f"lunar-link/1.{LAYOUT_VERSION}"
+"""What both sides must say first. The part behind the dot is the layout of shared memory."""
+
+Operation = dict[str, object]
+
+_PACKET_BYTES = 60_000
+_MAX_PACKET_BYTES = 1 << 17
+_MAX_FDS = 64
+_MAX_OUTBOX = 10_000
+_MAX_BELL_PAGE_BYTES = 1 << 20
+
+
+class Link(abc.Channel):
+    """One end of a link.
+
+    Args:
+        connection: Connected and non-blocking; the link's from here on.
+        bells: This process's bells.
+        on_backlog: Called from any thread when packets wait for the socket to take them.
+        pid: The other process's id as the kernel states it.
+        uid: Its user id, likewise.
+        name: File name of its socket, or None where it connected to us and has not told.
+        announces: Which kinds of endpoints we tell this peer of; both, but for the link with ourselves.
+
+    Attributes:
+        nodes: The peer's nodes by full name.
+        endpoints: The peer's endpoints by id.
+        receivers: Its transports' receiving ends by name.
+        greeted: It has said who it is.
+        synced: It has told us everything that was there when it greeted.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        bells: Bells,
+        on_backlog: Callable[[Link], None],
+        *,
+        pid: int,
+        uid: int,
+        name: str | None = None,
+        announces: frozenset[str] = frozenset({"publisher", "subscription"}),
+    ) -> None:
+        self.socket = connection
+        self.pid, self.uid, self.name = pid, uid, name
+        self.announces = announces
+        self.nodes: dict[str, NodeInfo] = {}
+        self.endpoints: dict[str, EndpointInfo] = {}
+        self.receivers: dict[str, abc.ReceiverEnd] = {}
+        self.greeted = self.synced = self.closed = self.said_bye = False
+        self._peer: Peer | None = None
+        self._bells = bells
+        self._on_backlog = on_backlog
+        self._outbox: deque[tuple[bytes, list[int]]] = deque()
+        self._lock = threading.Lock()
+        # Our ear for this peer's rings; it gets the other end with our greeting.
+        self._ear, self._mouth = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        bells.watch(self._ear.fileno())
+
+    @property
+    def peer(self) -> Peer:
+        """The peer's bells; there once it has greeted."""
+        if self._peer is None:
+            raise PeerFault("it speaks before it has greeted", self.pid)
+        return self._peer
+
+    def greet(self, participant_id: str, name: str, domain: int) -> None:
+        """Says who we are and passes our bells."""
+        hello: Operation = {
+            "op": "hello",
+            "protocol": PROTOCOL,
+            "id": participant_id,
+            "name": name,
+            "domain": domain,
+            "bells_bytes": self._bells.size_bytes,
+        }
+        self.send_operations([hello], [self._bells.fd, self._mouth.fileno()])
+        self._mouth.close()
+
+    def take_greeting(self, hello: Operation, fds: list[int]) -> None:
+        """Checks and keeps the peer's bells. `fds` are consumed.
+
+        Raises:
+            PeerFault: It is not a greeting of a peer that we can talk to.
+        """
+        try:
+            if self.greeted:
+                raise PeerFault("it greets twice", self.pid)
+            if hello.get("protocol") != PROTOCOL:
+                theirs = str(hello.get("protocol"))[:40]
+                raise PeerFault(f"it speaks {theirs!r}, we speak {PROTOCOL!r}: two versions of Lunar", self.pid)
+            size_bytes = hello.get("bells_bytes")
+            if len(fds) != 2 or not isinstance(size_bytes, int) or not 0 < size_bytes <= _MAX_BELL_PAGE_BYTES:
+                raise PeerFault("its greeting does not bring its bells", self.pid)
+            page = Mapping(fds[0], size_bytes, False, True)
+            self._check_bell_socket(fds[1])
+            self._peer = Peer(page, fds[1])
+            fds.pop()
+            self.greeted = True
+        except ResourceExhausted:
+            raise
+        except PeerFault:
+            raise
+        except (LunarError, OSError) as error:
+            raise PeerFault(f"its bells are not bells: {error}", self.pid) from error
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _check_bell_socket(self, fd: int) -> None:
+        with socket.socket(fileno=os.dup(fd)) as probe:
+            if probe.family != socket.AF_UNIX:
+                raise PeerFault("the bell that it passed is not a Unix socket", self.pid)
+
+    def send(self, body: Operation, fds: Sequence[int] = ()) -> None:
+        """See `lunar.abc.Channel`; only shared memory uses it so far."""
+        self.send_operations([{"op": "transport", "transport": "shm", "body": body}], fds)
+
+    def send_operations(self, operations: Sequence[Operation], fds: Sequence[int] = ()) -> None:
+        """Sends operations in as few packets as they fit in; the descriptors belong to the first. From any thread."""
+        chunk: list[bytes] = []
+        size_bytes = 0
+        for index, operation in enumerate(operations):
+            if index == 0 and fds:
+                operation = {**operation, "fds": len(fds)}
+            text = json.dumps(operation, separators=(",", ":")).encode()
+            if chunk and size_bytes + len(text) > _PACKET_BYTES:
+                self._send_packet(chunk, fds)
+                chunk, size_bytes, fds = [], 0, ()
+            chunk.append(text)
+            size_bytes += len(text) + 1
+        if chunk:
+            self._send_packet(chunk, fds)
+
+    def _send_packet(self, texts: list[bytes], fds: Sequence[int]) -> None:
+        packet = b"[" + b",".join(texts) + b"]"
+        with self._lock:
+            if self.closed:
+                return
+            if not self._outbox and self._try_send(packet, fds):
+                return
+            if len(self._outbox) >= _MAX_OUTBOX:
+                return  # it reads nothing any more; the backlog's owner disconnects it
+            self._outbox.append((packet, [os.dup(fd) for fd in fds]))
+        self._on_backlog(self)
+
+    def _try_send(self, packet: bytes, fds: Sequence[int]) -> bool:
+        try:
+            socket.send_fds(self.socket, [packet], list(fds), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # the peer is gone: its end of file comes next
+        return True
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether packets wait for the socket to take them."""
+        return bool(self._outbox)
+
+    def flush(self) -> None:
+        """Sends of the outbox what the socket takes now."""
+        with self._lock:
+            while self._outbox and not self.closed:
+                packet, fds = self._outbox[0]
+                if not self._try_send(packet, fds):
+                    return
+                self._outbox.popleft()
+                for fd in fds:
+                    os.close(fd)
+
+    def receive(self) -> list[tuple[Operation, list[int]]] | None:
+        """Reads one packet: operations with their descriptors, the caller's to close; None at the end of file.
+
+        Raises:
+            BlockingIOError: There is nothing to read.
+            PeerFault: It is not a packet.
+            ResourceExhausted: Descriptors could not be received: we have too many.
+        """
+        try:
+            flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+            packet, ancillary, state, _ = self.socket.recvmsg(
+                _MAX_PACKET_BYTES, socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize), flags
+            )
+        except BlockingIOError:
+            raise
+        except OSError:
+            return None
+        fds = _descriptors(ancillary)
+        try:
+            if not packet and not fds:
+                return None
+            if state & socket.MSG_TRUNC:
+                raise PeerFault(f"it sent a packet of more than {_MAX_PACKET_BYTES} bytes", self.pid)
+            if state & socket.MSG_CTRUNC:
+                self._blame_for_missing_descriptors()
+            parsed = self._parse(packet, fds)
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
+        return parsed
+
+    def _blame_for_missing_descriptors(self) -> None:
+        try:
+            os.close(os.dup(self.socket.fileno()))
+        except OSError as error:
+            text = f"cannot receive descriptors from the peer with pid {self.pid}: {error.strerror}"
+            raise ResourceExhausted(text, "raise the limit of open files (ulimit -n)") from error
+        raise PeerFault(f"it sent more than {_MAX_FDS} descriptors at once", self.pid)
+
+    def _parse(self, packet: bytes, fds: list[int]) -> list[tuple[Operation, list[int]]]:
+        try:
+            operations = json.loads(packet)
+        except (ValueError, RecursionError) as error:
+            raise PeerFault(f"it sent a packet that is not JSON: {error}", self.pid) from error
+        if not isinstance(operations, list):
+            raise PeerFault("it sent a packet that is not a list", self.pid)
+        parsed: list[tuple[Operation, list[int]]] = []
+        used = 0
+        for operation in operations:
+            if not isinstance(operation, dict) or not isinstance(operation.get("op"), str):
+                raise PeerFault("it sent an operation without a name", self.pid)
+            count = operation.get("fds", 0)
+            if not isinstance(count, int) or not 0 <= count <= len(fds) - used:
+                raise PeerFault("an operation lacks its descriptors", self.pid)
+            parsed.append((operation, fds[used : used + count]))
+            used += count
+        if used != len(fds):
+            raise PeerFault("it sent descriptors that belong to no operation", self.pid)
+        return parsed
+
+    def close(self) -> None:
+        """Closes everything of this link; a second call does nothing."""
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+            while self._outbox:
+                for fd in self._outbox.popleft()[1]:
+                    os.close(fd)
+        self._bells.unwatch(self._ear.fileno())
+        self.close_descriptors()
+
+    def close_descriptors(self) -> None:
+        """Closes the descriptors alone (a forked child does)."""
+        for connection in (self._ear, self._mouth, self.socket):
+            connection.close()
+        if self._peer is not None:
+            self._peer.close()
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return list(fds)

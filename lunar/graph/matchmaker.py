@@ -1,0 +1,224 @@
+"""Brings publishers and subscriptions together, over all links. Runs in the control thread.
+
+The publisher's side makes a match: it opens a queue and offers it; the subscription's side attaches. Both sides judge
+each pair by themselves from what was announced, so both see an incompatibility, each naming both ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from lunar import events
+from lunar.abc import MatchTerms, Offer
+from lunar.errors import LunarError, PeerFault
+from lunar.graph.endpoints import LocalPublisher, LocalSubscription, PublisherMatch, SubscriptionMatch
+from lunar.graph.matching import Compatible, IncompatibleQoS, TypeMismatch, match
+
+if TYPE_CHECKING:
+    from lunar._native._bus import ReaderMatch, WriterMatch
+    from lunar.events import LossCause
+    from lunar.graph.descriptions import EndpointInfo
+    from lunar.graph.link import Link
+    from lunar.graph.matching import MatchDecision
+
+__all__ = ["Matchmaker"]
+
+_log = logging.getLogger("lunar")
+
+
+class Matchmaker:
+    """The local endpoints, and their matches over all links.
+
+    Args:
+        links: The links there are now, asked for anew each time.
+        kick: Makes every waiter of this process look at its queues again.
+    """
+
+    def __init__(self, links: Callable[[], Iterable[Link]], kick: Callable[[], None]) -> None:
+        self._links = links
+        self._kick = kick
+        self.publishers: dict[str, LocalPublisher] = {}
+        self.subscriptions: dict[str, LocalSubscription] = {}
+
+    def add_publisher(self, local: LocalPublisher) -> None:
+        """A publisher was created here; its announcement has been sent."""
+        self.publishers[local.info.id] = local
+        for link, remote in self._remotes("subscription", local.info.topic):
+            self._consider_subscription(local, link, remote)
+
+    def add_subscription(self, local: LocalSubscription) -> None:
+        """A subscription was created here; its announcement has been sent."""
+        self.subscriptions[local.info.id] = local
+        for _, remote in self._remotes("publisher", local.info.topic):
+            _report_mismatch(match(remote, local.info), local, remote)
+
+    def _remotes(self, kind: str, topic: str) -> list[tuple[Link, EndpointInfo]]:
+        return [
+            (link, remote)
+            for link in self._links()
+            for remote in link.endpoints.values()
+            if remote.kind == kind and remote.topic == topic
+        ]
+
+    def remote_added(self, link: Link, remote: EndpointInfo) -> None:
+        """A peer announced an endpoint."""
+        if remote.kind == "subscription":
+            for local in list(self.publishers.values()):
+                self._consider_subscription(local, link, remote)
+        else:
+            for subscription in self.subscriptions.values():
+                _report_mismatch(match(remote, subscription.info), subscription, remote)
+
+    def _consider_subscription(self, local: LocalPublisher, link: Link, remote: EndpointInfo) -> None:
+        decision = match(local.info, remote)
+        if not isinstance(decision, Compatible):
+            _report_mismatch(decision, local, remote)
+            return
+        wants_history = remote.qos.durability == "transient_local" and local.info.qos.durability == "transient_local"
+        terms = MatchTerms(
+            publisher_id=local.info.id,
+            subscription_id=remote.id,
+            queue_depth=decision.queue_depth,
+            waits=decision.waits,
+            history_depth=decision.queue_depth if wants_history else 0,
+        )
+        try:
+            native = local.end.connect(terms, link)
+        except LunarError as error:
+            if not local.writer._closed:
+                _log.error("no match between %s and %s: %s", local.info, remote, error)
+            return
+        local.matches[link, remote.id] = PublisherMatch(link, remote, native)
+        self._changed(local)
+        local.notify(events.Matched(local.info, remote))
+
+    def take_offer(self, link: Link, offer: Offer) -> None:
+        """A peer's publisher has opened a match for a subscription of ours.
+
+        Raises:
+            PeerFault: It was not announced, or the two do not match.
+        """
+        local = self.subscriptions.get(offer.subscription_id)
+        remote = link.endpoints.get(offer.publisher_id)
+        if local is None:
+            offer.refuse()  # it was closed meanwhile
+            return
+        key = (link, offer.publisher_id)
+        if remote is None or remote.kind != "publisher" or key in local.matches:
+            offer.refuse()
+            raise PeerFault("it offers a match of a publisher that it did not announce, or twice", link.pid)
+        if not isinstance(match(remote, local.info), Compatible):
+            offer.refuse()
+            raise PeerFault(f"it offers a match that cannot be: {remote} and {local.info}", link.pid)
+        lifespan_s = remote.qos.lifespan_s
+        native = offer.open(0 if lifespan_s is None else int(lifespan_s * 1e9))
+        if local.reader._closed:
+            return
+        local.reader._attach(native)
+        local.matches[key] = SubscriptionMatch(link, remote, native)
+        self._changed(local)
+        local.notify(events.Matched(local.info, remote))
+
+    def segment_arrived(self) -> None:
+        """Samples that waited for their segment can be taken now."""
+        self._kick()
+
+    def remote_removed(self, link: Link, remote: EndpointInfo, *, at_once: bool = False, died: bool = False) -> None:
+        """An endpoint of a peer is gone, or the peer itself.
+
+        Args:
+            link: The peer's link.
+            remote: The endpoint.
+            at_once: Take nothing any more of what it has published (it broke the rules).
+            died: The process ended without saying so.
+        """
+        if remote.kind == "subscription":
+            for local in self.publishers.values():
+                ended = local.matches.pop((link, remote.id), None)
+                if ended is not None:
+                    self._end_publisher_match(local, ended)
+            return
+        for subscription in self.subscriptions.values():
+            closing = subscription.matches.pop((link, remote.id), None)
+            if closing is not None:
+                if died:
+                    subscription.notify(events.LivelinessLost(subscription.info, remote))
+                self._end_subscription_match(subscription, closing, at_once=at_once)
+        if link.receivers:
+            for receiver in link.receivers.values():
+                receiver.forget(remote.id)
+
+    def _end_publisher_match(self, local: LocalPublisher, ended: PublisherMatch) -> None:
+        report_losses(local)
+        _keep_losses(local, ended.native)
+        local.end.disconnect(ended.native, ended.link)
+        self._changed(local)
+        local.notify(events.Unmatched(local.info, ended.remote))
+
+    def _end_subscription_match(self, local: LocalSubscription, ended: SubscriptionMatch, *, at_once: bool) -> None:
+        local.reader._detach(ended.native, at_once)
+        report_losses(local)
+        _keep_losses(local, ended.native)
+        self._changed(local)
+        local.notify(events.Unmatched(local.info, ended.remote))
+
+    def remove_publisher(self, publisher_id: str) -> None:
+        """A publisher of ours was closed."""
+        local = self.publishers.pop(publisher_id, None)
+        if local is not None:
+            local.matches.clear()
+            local.end.close()
+            local.count.set(0)
+
+    def remove_subscription(self, subscription_id: str) -> None:
+        """A subscription of ours was closed."""
+        local = self.subscriptions.pop(subscription_id, None)
+        if local is not None:
+            local.matches.clear()
+            local.count.set(0)
+
+    def link_of(self, native: ReaderMatch | WriterMatch) -> tuple[LocalPublisher | LocalSubscription, Link] | None:
+        """Finds whose match it is and over which link."""
+        for publisher in self.publishers.values():
+            for sending in publisher.matches.values():
+                if sending.native is native:
+                    return publisher, sending.link
+        for subscription in self.subscriptions.values():
+            for receiving in subscription.matches.values():
+                if receiving.native is native:
+                    return subscription, receiving.link
+        return None
+
+    def _changed(self, local: LocalPublisher | LocalSubscription) -> None:
+        local.count.set(len(local.matches))
+        self._kick()
+
+
+def _report_mismatch(
+    decision: MatchDecision, local: LocalPublisher | LocalSubscription, remote: EndpointInfo
+) -> None:
+    if isinstance(decision, IncompatibleQoS):
+        local.notify(events.IncompatibleQoS(local.info, remote, decision.incompatibilities))
+    elif isinstance(decision, TypeMismatch):
+        local.notify(events.TypeMismatch(local.info, remote))
+
+
+def _losses(native: ReaderMatch | WriterMatch) -> dict[LossCause, int]:
+    return {"overwritten": native.lost_overwritten, "held": native.lost_held, "expired": native.lost_expired}
+
+
+def _keep_losses(local: LocalPublisher | LocalSubscription, native: ReaderMatch | WriterMatch) -> None:
+    for cause, count in _losses(native).items():
+        local.ended_lost[cause] = local.ended_lost.get(cause, 0) + count
+
+
+def report_losses(local: LocalPublisher | LocalSubscription) -> None:
+    """Tells what was lost since the last report, one event a match and cause."""
+    for ended in list(local.matches.values()):
+        for cause, count in _losses(ended.native).items():
+            new = count - ended.reported.get(cause, 0)
+            if new > 0:
+                ended.reported[cause] = count
+                local.notify(events.SamplesLost(local.info, ended.remote, new, cause))

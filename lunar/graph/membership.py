@@ -1,0 +1,114 @@
+"""Which participant a node joins: one a process and domain, made with the first node and closed with the last."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from lunar.config import Config
+from lunar.errors import LunarError
+from lunar.graph.descriptions import GraphSnapshot
+from lunar.graph.participant import Participant
+from lunar.graph.waiting import discard_after_fork
+
+if TYPE_CHECKING:
+    from lunar.abc import Transport
+
+__all__ = ["graph_snapshot", "join", "leave"]
+
+_lock = threading.Lock()
+_participants: dict[tuple[int, str], tuple[Participant, int]] = {}
+_transport: Transport | None = None
+
+
+def _host_transport() -> Transport:
+    # By name and not by entry point: reading every installed distribution's metadata would cost more than
+    # everything else a node does at its start.
+    global _transport
+    if _transport is None:
+        _transport = importlib.import_module("lunar_shm").Transport()
+    return _transport
+
+
+def join(config: Config) -> Participant:
+    """Returns this process's participant for a domain and runtime directory; `leave` once for each call.
+
+    Raises:
+        ConfigError: The runtime directory cannot be used.
+        ResourceExhausted: A limit was reached.
+    """
+    key = (config.domain, str(config.runtime_dir))
+    with _lock:
+        participant, users = _participants.get(key, (None, 0))
+        if participant is None:
+            participant = Participant(config, _host_transport())
+        _participants[key] = (participant, users + 1)
+        return participant
+
+
+def leave(participant: Participant) -> None:
+    """Closes the participant with its last user. Returns when its socket and descriptors are gone."""
+    key = (participant.config.domain, str(participant.config.runtime_dir))
+    with _lock:
+        known, users = _participants.get(key, (None, 0))
+        if known is not participant:
+            return
+        if users > 1:
+            _participants[key] = (participant, users - 1)
+            return
+        del _participants[key]
+    participant.close()
+
+
+def graph_snapshot(timeout_s: float = 1.0, domain: int | None = None) -> GraphSnapshot:
+    """Tells who is on this host: nodes and their endpoints in one domain.
+
+    Blocks; it joins as a nameless participant, waits until everybody who is there has answered, and leaves.
+
+    Args:
+        timeout_s: After so long, whoever has not answered is listed as unreachable.
+        domain: The domain; None stands for `LUNAR_DOMAIN`.
+
+    Raises:
+        ConfigError: A setting, or the runtime directory, cannot be used.
+    """
+    config = Config.from_environment()
+    if domain is not None:
+        config = Config(domain, config.runtime_dir, config.group, config.pool_bytes)
+    participant = join(config)
+    try:
+        nodes, unreachable = participant.snapshot(timeout_s)
+    finally:
+        leave(participant)
+    return GraphSnapshot(tuple(nodes), tuple(unreachable))
+
+
+def require_same_process(pid: int) -> None:
+    """Refuses what was made before a fork.
+
+    Raises:
+        LunarError: This process is a child of the one that made it.
+    """
+    if pid != os.getpid():
+        raise LunarError("this node was made before a fork; make nodes in the process that uses them")
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for participant, _ in _participants.values():
+        participant.close_after_fork()
+    _participants.clear()
+    discard_after_fork()
+
+
+def _at_exit() -> None:
+    for participant, _ in list(_participants.values()):
+        participant.close()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+# Not the atexit module: threading's hook runs before the interpreter stops daemon threads from taking its lock.
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined]

@@ -1,0 +1,205 @@
+"""Where the processes of a host meet: a directory of Unix sockets, one a process.
+
+A process binds its socket under a hidden name and renames it once it listens, so a socket that can be seen accepts.
+inotify announces newcomers. Names begin with the time of binding: of two processes the later one connects to the
+earlier, so each pair makes exactly one link, whoever sees whom first.
+
+Addresses go through /proc/self/fd, so the length of the directory's path does not matter (a Unix address has
+108 bytes).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import stat
+import time
+from typing import TYPE_CHECKING, TypeGuard
+
+from lunar._native.control import watch_directory
+from lunar.errors import ConfigError, LunarError, ResourceExhausted
+
+if TYPE_CHECKING:
+    from lunar.config import Config
+
+__all__ = ["Rendezvous", "is_socket_name"]
+
+_NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{32})\.sock", re.ASCII)
+_BACKLOG = 1024
+
+
+def is_socket_name(name: object) -> TypeGuard[str]:
+    """Tells whether a value, which a peer may have sent, is a name that a participant's socket can have."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+class Rendezvous:
+    """This process's place in the runtime directory.
+
+    Args:
+        config: Runtime directory, domain and group.
+        participant_id: 32 hex digits.
+
+    Raises:
+        ConfigError: The directory cannot be used: not ours, open to others, not writable.
+        ResourceExhausted: A limit of descriptors was reached.
+
+    Attributes:
+        name: Our socket's file name.
+        listener: The listening socket, non-blocking.
+        watch_fd: inotify descriptor, readable when somebody came.
+    """
+
+    def __init__(self, config: Config, participant_id: str) -> None:
+        self._group = config.group
+        self.directory = config.runtime_dir / str(config.domain)
+        self._prepare(config)
+        self.name = f"{time.monotonic_ns():016x}-{participant_id}.sock"
+        self._dir_fd = self.watch_fd = -1
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        try:
+            self._dir_fd = os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.watch_fd = watch_directory(str(self.directory))
+            self._listen()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, config: Config) -> None:
+        mode = 0o700 if self._group is None else 0o2770
+        for path in (config.runtime_dir, self.directory):
+            try:
+                path.mkdir(mode=mode, parents=True)
+                if self._group is not None:
+                    os.chown(path, -1, self._group)
+                os.chmod(path, mode)
+            except FileExistsError:
+                self._check(str(path))
+            except OSError as error:
+                raise _unusable(str(path), f"it cannot be made: {error.strerror}") from error
+
+    def _check(self, path: str) -> None:
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            raise _unusable(path, "it is not a directory")
+        open_to = status.st_mode & 0o077
+        if self._group is None:
+            if status.st_uid != os.geteuid() and os.geteuid() != 0:
+                raise _unusable(path, f"it belongs to user {status.st_uid}")
+            if open_to & 0o022:
+                raise _unusable(path, f"others may write to it (mode {stat.S_IMODE(status.st_mode):04o})")
+        elif status.st_gid != self._group or open_to & 0o002:
+            raise _unusable(path, f"it is not of group {self._group} alone")
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise _unusable(path, "it is not writable")
+
+    def _address(self, name: str) -> str:
+        return f"/proc/self/fd/{self._dir_fd}/{name}"
+
+    def _listen(self) -> None:
+        hidden = f".{self.name}"
+        try:
+            self.listener.bind(self._address(hidden))
+        except OSError as error:
+            raise _unusable(str(self.directory), f"no socket can be made in it: {error.strerror}") from error
+        if self._group is not None:
+            os.chown(self._address(hidden), -1, self._group)
+        os.chmod(self._address(hidden), 0o600 if self._group is None else 0o660)
+        self.listener.listen(_BACKLOG)
+        os.rename(self._address(hidden), self._address(self.name))
+
+    def others(self) -> list[str]:
+        """Returns the names of the other sockets that are there now."""
+        found = (entry for entry in os.listdir(self.directory) if _NAME.fullmatch(entry))
+        return sorted(entry for entry in found if entry != self.name)
+
+    def read_newcomers(self) -> None:
+        """Clears the inotify descriptor; whoever came is in `others` (and nobody is missed by an overflow)."""
+        while True:
+            try:
+                if len(os.read(self.watch_fd, 65536)) < 32768:
+                    return
+            except BlockingIOError:
+                return
+
+    def is_ours_to_connect(self, name: str) -> bool:
+        """Tells which side makes the link: the one that came later."""
+        return name < self.name
+
+    def connect(self, name: str) -> socket.socket | None:
+        """Connects to a process; None if it is gone, and then its socket file is, too.
+
+        Raises:
+            BlockingIOError: It lives but does not accept now; try again.
+            ResourceExhausted: A limit of descriptors was reached.
+        """
+        try:
+            link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            raise ResourceExhausted(f"cannot connect to a peer: {error.strerror}") from error
+        try:
+            link.connect(self._address(name))
+        except OSError as error:
+            link.close()
+            if error.errno == errno.EAGAIN:
+                raise BlockingIOError(error.errno, error.strerror) from error
+            if error.errno == errno.ECONNREFUSED:
+                self.remove(name)
+                return None
+            if error.errno == errno.ENOENT:
+                return None
+            raise LunarError(f"cannot connect to {self.directory / name}: {error.strerror}") from error
+        return link
+
+    def remove_if_dead(self, name: str) -> None:
+        """Removes a socket file that nobody listens on any more."""
+        try:
+            link = self.connect(name)
+        except (BlockingIOError, LunarError):
+            return
+        if link is not None:
+            link.close()
+
+    def remove(self, name: str) -> None:
+        """Removes a socket file; it may be gone already."""
+        try:
+            os.unlink(self._address(name))
+        except OSError:
+            return
+
+    def may_join(self, link: socket.socket) -> tuple[int, int, bool]:
+        """Asks the kernel who is at the other end: process id, user id, and whether that user may join."""
+        raw = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid, uid, gid = (int.from_bytes(raw[i : i + 4], "little", signed=i == 0) for i in (0, 4, 8))
+        if uid in (os.geteuid(), 0):
+            return pid, uid, True
+        if self._group is None:
+            return pid, uid, False
+        return pid, uid, gid == self._group or self._group in _groups(link)
+
+    def close(self) -> None:
+        """Takes our socket away and closes the descriptors; a second call does nothing."""
+        if self._dir_fd >= 0:
+            self.remove(self.name)
+            self.remove(f".{self.name}")
+        self.close_descriptors()
+
+    def close_descriptors(self) -> None:
+        """Closes the descriptors and leaves the directory alone (a forked child does)."""
+        self.listener.close()
+        for fd in (self.watch_fd, self._dir_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.watch_fd = self._dir_fd = -1
+
+
+def _groups(link: socket.socket) -> list[int]:
+    so_peergroups = 59
+    raw = link.getsockopt(socket.SOL_SOCKET, so_peergroups, 4096)
+    return [int.from_bytes(raw[i : i + 4], "little") for i in range(0, len(raw), 4)]
+
+
+def _unusable(path: str, why: str) -> ConfigError:
+    return ConfigError("LUNAR_RUNTIME_DIR", path, f"a directory that this user can write to and nobody else ({why})")

@@ -1,0 +1,241 @@
+"""Who waits in this process: one waiter an event loop, one a thread, and the bells that wake them.
+
+A waiter owns a bell on the process's bell page. Each link brings a socket on which its peer rings; every waiter
+watches all of them, because any peer may have a sample for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from lunar._native._bus import Waiter, set_waiter_finders
+from lunar._native.control import BELLS, create_bell_page
+from lunar.errors import LunarError, ResourceExhausted
+
+if TYPE_CHECKING:
+    from lunar._native._bus import Mapping
+
+__all__ = ["Bells", "acquire_bells", "discard_after_fork", "forget_loop", "release_bells"]
+
+
+class _ThreadWaiter:
+    """Holds a thread's waiter; goes with the thread, and then gives the bell back."""
+
+    def __init__(self, bells: Bells) -> None:
+        self.bells = bells
+        self.waiter = bells.open_waiter(None)
+
+    def __del__(self) -> None:
+        self.bells.close_waiter(self.waiter)
+
+
+class Bells:
+    """The bell page of this process and its waiters. Safe to use from any thread.
+
+    Attributes:
+        fd: Descriptor of the page, for peers; they can only map it read-only.
+        size_bytes: Its size.
+    """
+
+    def __init__(self) -> None:
+        self.fd, self._mapping = create_bell_page()
+        self.size_bytes = self._mapping.size_bytes
+        self._lock = threading.RLock()
+        self._free = list(range(BELLS - 1, -1, -1))
+        self._waiters: set[Waiter] = set()
+        self._by_loop: dict[asyncio.AbstractEventLoop, Waiter] = {}
+        self._threads = threading.local()
+        self._sockets: set[int] = set()
+        self._closed = False
+
+    @property
+    def mapping(self) -> Mapping:
+        """The page, writable."""
+        return self._mapping
+
+    def open_waiter(self, loop: asyncio.AbstractEventLoop | None) -> Waiter:
+        """Makes a waiter that watches all links, for a loop or (None) for a thread.
+
+        Raises:
+            ResourceExhausted: More loops and threads wait than there are bells, or no descriptor is left.
+        """
+        with self._lock:
+            if self._closed:
+                raise LunarError("the last node of this process is closed")
+            if not self._free:
+                raise ResourceExhausted(f"more than {BELLS} loops and threads of this process wait at once")
+            managed = getattr(loop, "adopt_waiter", None)
+            waiter = Waiter(self._mapping, self._free[-1], loop, managed is not None)
+            self._free.pop()
+            self._waiters.add(waiter)
+            for fd in self._sockets:
+                waiter.watch(fd)
+        if managed is not None:
+            managed(waiter)
+        elif loop is not None:
+            loop.add_reader(waiter.fileno(), _woken, waiter)
+        return waiter
+
+    def close_waiter(self, waiter: Waiter) -> None:
+        """Closes it and frees its bell; again: does nothing."""
+        with self._lock:
+            if waiter in self._waiters:
+                self._waiters.discard(waiter)
+                self._free.append(waiter.index)
+                waiter.close()
+
+    def of_running_loop(self) -> Waiter:
+        """Returns the running loop's waiter."""
+        loop = asyncio.get_running_loop()
+        waiter = self._by_loop.get(loop)
+        if waiter is None:
+            with self._lock:
+                for gone in [other for other in self._by_loop if other.is_closed()]:
+                    self.close_waiter(self._by_loop.pop(gone))
+                waiter = self._by_loop[loop] = self.open_waiter(loop)
+        return waiter
+
+    def of_this_thread(self) -> Waiter:
+        """Returns the calling thread's waiter."""
+        held: _ThreadWaiter | None = getattr(self._threads, "held", None)
+        if held is None:
+            held = self._threads.held = _ThreadWaiter(self)
+        return held.waiter
+
+    def forget_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Closes the waiter of a loop that is about to close."""
+        with self._lock:
+            waiter = self._by_loop.pop(loop, None)
+            if waiter is not None:
+                if not loop.is_closed():
+                    _leave(loop, waiter)
+                self.close_waiter(waiter)
+
+    def watch(self, fd: int) -> None:
+        """A new link's bell socket wakes every waiter from now on."""
+        with self._lock:
+            self._sockets.add(fd)
+            for waiter in self._waiters:
+                waiter.watch(fd)
+
+    def unwatch(self, fd: int) -> None:
+        """The link is about to close its bell socket."""
+        with self._lock:
+            self._sockets.discard(fd)
+            for waiter in self._waiters:
+                waiter.unwatch(fd)
+
+    def kick_all(self) -> None:
+        """Something changed that waiters may wait for: all look again."""
+        with self._lock:
+            for waiter in self._waiters:
+                waiter.kick()
+
+    def close(self) -> None:
+        """Closes every waiter and the page. Loops that still run lose nothing but their waiter."""
+        with self._lock:
+            self._closed = True
+            of_loops = set(self._by_loop.values())
+            for waiter in self._waiters - of_loops:
+                self.close_waiter(waiter)
+            for loop, waiter in self._by_loop.items():
+                self._part(loop, waiter)
+            self._by_loop.clear()
+            if self.fd >= 0:
+                os.close(self.fd)
+                self.fd = -1
+
+    def _part(self, loop: asyncio.AbstractEventLoop, waiter: Waiter) -> None:
+        """Takes a waiter from its loop, in that loop's own thread, and closes it."""
+
+        def part() -> None:
+            if not loop.is_closed():
+                _leave(loop, waiter)
+            self.close_waiter(waiter)
+
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop or loop.is_closed() or not loop.is_running():
+            part()
+            return
+        try:
+            loop.call_soon_threadsafe(part)
+        except RuntimeError:  # closed meanwhile
+            part()
+
+    def close_after_fork(self) -> None:
+        """In a child process: close our copies of the descriptors and touch nothing that is shared."""
+        self._closed = True
+        os.close(self.fd)
+
+
+def _woken(waiter: Waiter) -> None:
+    # For loops that do not tell us when they go to sleep: armed as long as anybody waits.
+    waiter.disarm()
+    waiter.drain()
+    waiter.dispatch()
+    while waiter.pending and not waiter.arm():
+        waiter.dispatch()
+
+
+def _leave(loop: asyncio.AbstractEventLoop, waiter: Waiter) -> None:
+    release = getattr(loop, "release_waiter", None)
+    if release is not None:
+        release(waiter)
+    else:
+        loop.remove_reader(waiter.fileno())
+
+
+_lock = threading.Lock()
+_current: Bells | None = None
+_users = 0
+
+
+def _bells() -> Bells:
+    if _current is None:
+        raise LunarError("there is no open node in this process")
+    return _current
+
+
+def acquire_bells() -> Bells:
+    """Returns this process's bells, made on first use; `release_bells` once for each call."""
+    global _current, _users
+    with _lock:
+        if _current is None:
+            _current = Bells()
+        _users += 1
+        return _current
+
+
+def release_bells() -> None:
+    """Closes the bells after the last user."""
+    global _current, _users
+    with _lock:
+        _users -= 1
+        if _users == 0 and _current is not None:
+            _current.close()
+            _current = None
+
+
+def discard_after_fork() -> None:
+    """In a child process: forget the parent's bells."""
+    global _current, _users, _lock
+    _lock = threading.Lock()
+    if _current is not None:
+        _current.close_after_fork()
+    _current, _users = None, 0
+
+
+def forget_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """A loop of ours is about to close."""
+    bells = _current
+    if bells is not None:
+        bells.forget_loop(loop)
+
+
+set_waiter_finders(lambda: _bells().of_running_loop(), lambda: _bells().of_this_thread())

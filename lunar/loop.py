@@ -1,0 +1,135 @@
+"""`lunar.run`, and the event loop whose selector spins briefly on Lunar's queues before it sleeps.
+
+Why a selector: asyncio asks it for events exactly when there is nothing else to do. Spinning there takes nothing from
+any task, and a message that arrives meanwhile costs no system call and no wake-up of a sleeping thread. Everything else
+is asyncio's own loop; a plain loop or uvloop works as well and is woken through a descriptor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from lunar.errors import LunarError
+from lunar.graph.waiting import forget_loop
+
+if TYPE_CHECKING:
+    from lunar._native._bus import Waiter
+
+__all__ = ["EventLoop", "LoopKind", "new_event_loop", "run"]
+
+T = TypeVar("T")
+LoopKind = Literal["auto", "lunar", "asyncio", "uvloop"]
+
+# While messages keep coming, how long other descriptors may go unseen.
+_OTHERS_EVERY_S = 200e-6
+# A publisher without room looks again by itself; see waiter.c, BLOCKED_RECHECK_NS.
+_BLOCKED_RECHECK_S = 10e-3
+
+_Events = list[tuple[selectors.SelectorKey, int]]
+
+
+class _SpinningSelector(selectors.EpollSelector):
+    """epoll, preceded by a bounded look at the queues that tasks wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiter: Waiter | None = None
+        self._others_at = 0.0
+
+    def select(self, timeout: float | None = None) -> _Events:
+        """As the base class. Ready signals are handed to the loop (call_soon) and need no event."""
+        waiter = self.waiter
+        if waiter is None or not waiter.pending:
+            return super().select(timeout)
+        if waiter.spin(0 if timeout == 0 else timeout, self.fileno()):
+            now = time.monotonic()
+            if now - self._others_at < _OTHERS_EVERY_S:
+                return []
+            self._others_at = now
+            return super().select(0)
+        if timeout == 0:
+            return super().select(0)
+        if not waiter.arm():
+            waiter.dispatch()
+            return super().select(0)
+        try:
+            if waiter.blocked and (timeout is None or timeout > _BLOCKED_RECHECK_S):
+                timeout = _BLOCKED_RECHECK_S
+            events = super().select(timeout)
+        finally:
+            waiter.disarm()
+        waiter.dispatch()
+        return events
+
+
+class EventLoop(asyncio.SelectorEventLoop):
+    """asyncio's selector loop with the spinning selector."""
+
+    def __init__(self) -> None:
+        self._spinning = _SpinningSelector()
+        super().__init__(self._spinning)
+
+    def adopt_waiter(self, waiter: Waiter) -> None:
+        """Called by Lunar when something of its is first awaited in this loop."""
+        self._spinning.waiter = waiter
+        self.add_reader(waiter.fileno(), waiter.drain)
+
+    def release_waiter(self, waiter: Waiter) -> None:
+        """Called by Lunar when the waiter is about to close."""
+        if self._spinning.waiter is waiter:
+            self._spinning.waiter = None
+            self.remove_reader(waiter.fileno())
+
+    def close(self) -> None:
+        """Closes the loop and its waiter."""
+        if not self.is_closed() and not self.is_running():
+            forget_loop(self)
+        super().close()
+
+
+def new_event_loop(loop: LoopKind = "auto") -> asyncio.AbstractEventLoop:
+    """Makes an event loop by name; "auto" and "lunar" are the spinning one.
+
+    Raises:
+        LunarError: "uvloop" is not installed.
+        ValueError: There is no loop of that name.
+    """
+    match loop:
+        case "auto" | "lunar":
+            return EventLoop()
+        case "asyncio":
+            return asyncio.SelectorEventLoop()
+        case "uvloop":
+            try:
+                import uvloop
+            except ImportError as error:
+                raise LunarError("uvloop is not installed; remedy: pip install 'lunar-mom[uvloop]'") from error
+            made: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+            return made
+        case _:
+            raise ValueError(f"loop={loop!r} is not one of 'auto', 'lunar', 'asyncio', 'uvloop'")
+
+
+def run(main: Coroutine[object, object, T], *, loop: LoopKind = "auto", debug: bool | None = None) -> T:
+    """Runs a coroutine to its end, as `asyncio.run` does, on the loop that wakes fastest.
+
+    Args:
+        main: The coroutine.
+        loop: "auto" or "lunar": spins briefly on what is awaited, as long as the profiles' `resources` say, before
+            it sleeps. "asyncio", "uvloop": sleep at once.
+        debug: As for `asyncio.run`.
+
+    Returns:
+        What the coroutine returned.
+    """
+    factory: Callable[[], asyncio.AbstractEventLoop] = lambda: new_event_loop(loop)
+    try:
+        runner = asyncio.Runner(debug=debug, loop_factory=factory)
+        with runner:
+            return runner.run(main)
+    finally:
+        main.close()  # if it never started

@@ -1,0 +1,249 @@
+"""Node: a named participant; it makes publishers and subscriptions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from lunar.config import MAX_DOMAIN, Config
+from lunar.errors import ClosedError, ConfigError
+from lunar.graph.descriptions import NodeInfo
+from lunar.graph.membership import join, leave, require_same_process
+from lunar.messages import message_type
+from lunar.names import expand_namespace, expand_topic, full_node_name, validate_node_name
+from lunar.publisher import Publisher
+from lunar.qos import QoS
+from lunar.subscription import Subscription
+
+if TYPE_CHECKING:
+    from lunar.events import Event
+
+__all__ = ["Node"]
+
+_log = logging.getLogger("lunar")
+
+# A listener that does not keep up loses its oldest events rather than fill the memory.
+_MAX_EVENTS = 10_000
+
+
+class Node:
+    """A named participant. Use it as a context manager, `with` or `async with`, or call `close`.
+
+    Args:
+        name: ASCII letters, digits and '_', not starting with a digit; unique in this process and domain.
+        namespace: Prefix of the node's relative topics: "/" or "/robot".
+        domain: Keeps systems apart, 0 to 232; None stands for the environment's `LUNAR_DOMAIN`, else 0.
+
+    Raises:
+        InvalidName: A name breaks ROS 2's rules.
+        ConfigError: A setting, or the runtime directory, cannot be used.
+        ResourceExhausted: A limit of descriptors or memory was reached.
+        LunarError: The name is taken in this process.
+    """
+
+    def __init__(self, name: str, *, namespace: str = "/", domain: int | None = None) -> None:
+        validate_node_name(name)
+        self._name = name
+        self._namespace = expand_namespace(namespace)
+        config = Config.from_environment()
+        if domain is not None:
+            if not 0 <= domain <= MAX_DOMAIN:
+                raise ConfigError("LUNAR_DOMAIN", str(domain), f"a whole number from 0 to {MAX_DOMAIN}")
+            config = replace(config, domain=domain)
+        self._pid = os.getpid()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._endpoints: set[Publisher[object] | Subscription[object]] = set()
+        self._listeners: list[_Listener] = []
+        self._participant = join(config)
+        info = NodeInfo(name, self._namespace, self._pid, os.geteuid())
+        try:
+            self._participant.add_node(info, self._notify)
+        except BaseException:
+            leave(self._participant)
+            raise
+
+    @property
+    def name(self) -> str:
+        """The node's own name."""
+        return self._name
+
+    @property
+    def namespace(self) -> str:
+        """Its absolute namespace."""
+        return self._namespace
+
+    @property
+    def full_name(self) -> str:
+        """Namespace and name: "/robot/talker"."""
+        return full_node_name(self._name, self._namespace)
+
+    def create_publisher(self, message: type, topic: str, *, qos: QoS | None = None) -> Publisher[object]:
+        """Makes a publisher. It belongs to the node, which closes it at the latest.
+
+        Args:
+            message: The message type; `bytes` stands for any bytes-like object.
+            topic: Absolute ("/a"), relative to the namespace ("a") or private to the node ("~/a").
+            qos: The profile it offers; default: reliable, keep the last 10.
+
+        Raises:
+            ClosedError: The node is closed.
+            InvalidName: The topic breaks ROS 2's rules.
+            TypeMismatch: No message type stands for `message`.
+        """
+        self._check_open()
+        absolute = expand_topic(topic, self._name, self._namespace)
+        made = Publisher[object](
+            self._participant, message_type(message), absolute, qos or QoS(), self.full_name, self._notify, self._forget
+        )
+        self._keep(made)
+        return made
+
+    def create_subscription(
+        self,
+        message: type,
+        topic: str,
+        callback: Callable[[memoryview], Awaitable[None] | None] | None = None,
+        *,
+        qos: QoS | None = None,
+    ) -> Subscription[memoryview]:
+        """Makes a subscription. It belongs to the node, which closes it at the latest.
+
+        Args:
+            message: The message type; `bytes` yields read-only memoryviews on the sender's memory.
+            topic: As for `create_publisher`.
+            callback: Called for each message in the running loop, one at a time; a coroutine function is awaited. An
+                exception goes to the loop's exception handler, and the next message is delivered. Without one,
+                iterate or receive.
+            qos: The profile it requests; default: reliable, keep the last 10.
+
+        Raises:
+            ClosedError: The node is closed.
+            InvalidName: The topic breaks ROS 2's rules.
+            TypeMismatch: No message type stands for `message`.
+            RuntimeError: A callback is given and no loop runs.
+        """
+        self._check_open()
+        absolute = expand_topic(topic, self._name, self._namespace)
+        if callback is not None:
+            asyncio.get_running_loop()
+        made = Subscription[memoryview](
+            self._participant, message_type(message), absolute, qos or QoS(), self.full_name, self._notify, self._forget
+        )
+        self._keep(made)
+        if callback is not None:
+            made._start_delivery(callback)
+        return made
+
+    def _check_open(self) -> None:
+        require_same_process(self._pid)
+        if self._closed:
+            raise ClosedError(f"node {self.full_name} is closed")
+
+    def _keep(self, made: Publisher[object] | Subscription[memoryview]) -> None:
+        with self._lock:
+            self._endpoints.add(made)  # type: ignore[arg-type]
+
+    def _forget(self, closed: Publisher[object] | Subscription[object]) -> None:
+        with self._lock:
+            self._endpoints.discard(closed)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yields what happens to this node's endpoints from now on, until the node is closed.
+
+        While nobody iterates, warnings are logged to the logger "lunar" instead.
+        """
+        self._check_open()
+        listener = _Listener(asyncio.get_running_loop())
+        self._listeners.append(listener)
+        try:
+            while not self._closed or listener.events:
+                while listener.events:
+                    yield listener.events.popleft()
+                if not self._closed:
+                    await listener.something()
+        finally:
+            self._listeners.remove(listener)
+
+    def _notify(self, event: Event) -> None:
+        listeners = list(self._listeners)
+        for listener in listeners:
+            listener.put(event)
+        if not listeners:
+            _log.log(logging.WARNING if event.severity == "warning" else logging.DEBUG, "%s", event)
+
+    def close(self) -> None:
+        """Closes the node and its endpoints. What was published stays receivable; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._pid != os.getpid():
+            return  # a forked child's copy: there is nothing left to close
+        with self._lock:
+            endpoints = list(self._endpoints)
+        for endpoint in endpoints:
+            endpoint.close()
+        self._participant.remove_node(self.full_name)
+        for listener in list(self._listeners):
+            listener.wake()
+        leave(self._participant)
+
+    async def aclose(self) -> None:
+        """As `close`, for coroutines."""
+        self.close()
+        await asyncio.sleep(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{'closed ' if self._closed else ''}Node {self.full_name} in domain {self._participant.config.domain}>"
+
+
+class _Listener:
+    """One iteration over a node's events, and the loop it runs in."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._arrived = asyncio.Event()
+        self.events: deque[Event] = deque(maxlen=_MAX_EVENTS)
+
+    def put(self, event: Event) -> None:
+        """Takes an event, from any thread."""
+        self.events.append(event)
+        self.wake()
+
+    def wake(self) -> None:
+        """Lets the iteration look again, from any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._arrived.set)
+        except RuntimeError:  # its loop is closed
+            return
+
+    async def something(self) -> None:
+        """Waits until there may be an event."""
+        if not self.events:
+            await self._arrived.wait()
+        self._arrived.clear()
+
+

@@ -1,0 +1,185 @@
+"""Subscription: the receiving end of a topic."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from lunar._native._bus import Reader, ReaderMatch
+from lunar.errors import ClosedError
+from lunar.graph.descriptions import EndpointInfo
+from lunar.graph.endpoints import LocalSubscription
+from lunar.messages import RAW_BYTES
+from lunar.qos import spin_ns
+from lunar.statistics import SubscriptionMatchStatistics, SubscriptionStatistics
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from lunar.events import Event, LossCause
+    from lunar.graph.participant import Participant
+    from lunar.messages import MessageType
+    from lunar.qos import QoS
+
+__all__ = ["Subscription"]
+
+T = TypeVar("T")
+
+# How many messages a plain callback gets before the loop turns.
+_DELIVER_AT_ONCE = 256
+
+
+class Subscription(Reader[T]):
+    """Receives a topic's messages; made by `Node.create_subscription`.
+
+    Iterate (`async for message in subscription`), or use `receive`, `receive_nowait`, `receive_blocking`,
+    `receive_many`, `receive_many_blocking` or `take`, all inherited from the native type. A message of type `bytes` is
+    a read-only memoryview on the sender's memory; the sample stays alive as long as any view of it does, and no
+    longer. Cancelling a wait loses nothing. Iteration ends when the subscription is closed; other calls then raise
+    ClosedError.
+
+    One subscription is waited for in one event loop or one thread at a time.
+    """
+
+    def __init__(
+        self,
+        participant: Participant,
+        message: MessageType[ReadableBuffer, T],
+        topic: str,
+        qos: QoS,
+        node_name: str,
+        notify: Callable[[Event], None],
+        on_close: Callable[[Subscription[T]], None],
+    ) -> None:
+        self._participant = participant
+        self._on_close = on_close
+        self._delivery: asyncio.Task[None] | None = None
+        decode = None if cast(object, message) is RAW_BYTES else message.decode
+        super().__init__(decode, spin_ns(qos.resources), participant.report_fault, self._report_losses)
+        info = EndpointInfo(
+            id=uuid.uuid4().hex,
+            kind="subscription",
+            topic=topic,
+            type_name=message.name,
+            type_hash=message.hash,
+            qos=qos,
+            node_name=node_name,
+            pid=os.getpid(),
+        )
+        self._local = LocalSubscription(info, self, notify)
+        participant.add_subscription(self._local)
+
+    @property
+    def topic(self) -> str:
+        """The absolute name of the topic."""
+        return self._local.info.topic
+
+    @property
+    def qos(self) -> QoS:
+        """The profile that it requests."""
+        return self._local.info.qos
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self._local.info.id
+
+    @property
+    def publisher_count(self) -> int:
+        """How many publishers it is matched with."""
+        return self._local.count.value
+
+    async def wait_for_publishers(self, count: int = 1, timeout_s: float | None = None) -> None:
+        """Waits until at least `count` publishers are matched.
+
+        Raises:
+            TimeoutError: They were not within `timeout_s` seconds.
+        """
+        await self._local.count.wait_for(count, timeout_s, f"publishers of {self.topic} matched")
+
+    def wait_for_publishers_blocking(self, count: int = 1, timeout_s: float | None = None) -> None:
+        """As `wait_for_publishers`, for threads without a loop."""
+        self._local.count.wait_for_blocking(count, timeout_s, f"publishers of {self.topic} matched")
+
+    def statistics(self) -> SubscriptionStatistics:
+        """What was received and lost so far, also by match."""
+        local = self._local
+        matches = tuple(_match_statistics(match.native, match.remote) for match in list(local.matches.values()))
+
+        def total(cause: LossCause, present: int) -> int:
+            return local.ended_lost.get(cause, 0) + present
+
+        return SubscriptionStatistics(
+            topic=self.topic,
+            received=self._received,
+            received_bytes=self._received_bytes,
+            lost_overwritten=total("overwritten", sum(match.lost_overwritten for match in matches)),
+            lost_held=total("held", sum(match.lost_held for match in matches)),
+            lost_expired=total("expired", sum(match.lost_expired for match in matches)),
+            matches=matches,
+        )
+
+    def _start_delivery(self, callback: Callable[[T], Awaitable[None] | None]) -> None:
+        deliver = self._deliver_async if inspect.iscoroutinefunction(callback) else self._deliver_plain
+        self._delivery = asyncio.get_running_loop().create_task(
+            deliver(callback), name=f"deliver {self.topic}"  # type: ignore[arg-type]
+        )
+
+    async def _deliver_plain(self, callback: Callable[[T], object]) -> None:
+        while True:
+            try:
+                await self._readable()
+            except ClosedError:
+                return
+            try:
+                if self._deliver(callback, _DELIVER_AT_ONCE) == _DELIVER_AT_ONCE:
+                    await asyncio.sleep(0)
+            except ClosedError:
+                return
+            except Exception as error:
+                self._report_callback(callback, error)
+
+    async def _deliver_async(self, callback: Callable[[T], Awaitable[None]]) -> None:
+        async for message in self:
+            try:
+                await callback(message)
+            except Exception as error:
+                self._report_callback(callback, error)
+            del message  # or it would hold its sample while we wait for the next
+
+    def _report_callback(self, callback: object, error: Exception) -> None:
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": f"the callback of {self!r} failed", "exception": error, "callback": callback}
+        )
+
+    def _report_losses(self) -> None:
+        self._participant.report_losses(self._local)
+
+    def close(self) -> None:
+        """Takes the subscription back and ends iterations over it; a second call does nothing."""
+        if self._closed:
+            return
+        self._close()
+        self._participant.bells.kick_all()
+        self._participant.remove_endpoint(self._local.info)
+        self._on_close(self)
+        self._delivery = None
+
+    def __repr__(self) -> str:
+        return f"<{'closed ' if self._closed else ''}Subscription of {self.topic}>"
+
+
+def _match_statistics(native: ReaderMatch, remote: EndpointInfo) -> SubscriptionMatchStatistics:
+    return SubscriptionMatchStatistics(
+        publisher_id=remote.id,
+        node_name=remote.node_name,
+        pid=remote.pid,
+        received=native.received,
+        lost_overwritten=native.lost_overwritten,
+        lost_held=native.lost_held,
+        lost_expired=native.lost_expired,
+    )

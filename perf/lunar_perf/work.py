@@ -68,3 +68,15 @@ class Work:
     def from_json(cls, text: str) -> Work:
         """The inverse of :meth:`to_json`."""
         return cls(**json.loads(text))
+
+
+def role_of(text: str) -> Role:
+    """The role of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    match text:
+        case "ping" | "pong" | "send" | "receive":
+            return text
+    raise ValueError(f"role {text!r}: one of ping, pong, send, receive")

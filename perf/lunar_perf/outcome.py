@@ -1,0 +1,37 @@
+"""What one measured process reports to the process that started it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from lunar_perf.sequence import Tally
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Only the fields that belong to the process's role are filled in.
+
+    Attributes:
+        cpu_s: CPU time of the measured part.
+        elapsed_s: wall time of the measured part.
+        round_trips_ns: a ping's measurements, in order.
+        sent: measured messages of a sender.
+        tally: what a receiver saw.
+    """
+
+    cpu_s: float = 0.0
+    elapsed_s: float = 0.0
+    round_trips_ns: list[int] = field(default_factory=list)
+    sent: int = 0
+    tally: Tally = field(default_factory=Tally)
+
+    def to_json(self) -> str:
+        """One line, read back by :meth:`from_json`."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Outcome:
+        """The inverse of :meth:`to_json`."""
+        fields = json.loads(text)
+        return cls(**(fields | {"tally": Tally(**fields["tally"])}))

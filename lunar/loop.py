@@ -76,6 +76,10 @@ class EventLoop(asyncio.SelectorEventLoop):
     def adopt_waiter(self, waiter: Waiter) -> None:
         """Called by Lunar when something of its is first awaited in this loop."""
         self._spinning.waiter = waiter
+        # asyncio has no public way to ask a loop whether it is idle; without these the waiter never spins in a task.
+        ready, timers = getattr(self, "_ready", None), getattr(self, "_scheduled", None)
+        if ready is not None and isinstance(timers, list):
+            waiter.adopt(self._spinning.fileno(), ready, timers)
         self.add_reader(waiter.fileno(), waiter.drain)
 
     def release_waiter(self, waiter: Waiter) -> None:

@@ -54,7 +54,7 @@
 enum { FAILED = -1, WOULD_BLOCK = 0, DONE = 1 };
 
 /* How long a coroutine that never has to wait may run before it lets the loop turn once. */
-#define TURN_NS UINT64_C(200000)
+#define TURN_NS UINT64_C(500000)
 
 typedef struct {
     PyObject_HEAD
@@ -89,6 +89,8 @@ typedef struct {
     int rechecking; /* a timer of the loop is set */
     int managed; /* the loop's selector arms and disarms */
     PyObject *loop; /* NULL for a thread's waiter */
+    PyObject *loop_ready, *loop_timers; /* what else a loop of ours has to do */
+    int outer_fd, spun;
     struct Signal *first;
     Py_ssize_t pending;
     uint64_t spin_ns; /* longest bound among the pending */
@@ -225,6 +227,7 @@ int peer_ring(Peer *peer, uint32_t bell);
 bool source_is_ready(Source *source);
 void waiter_use(Waiter *waiter, Source *source);
 int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns); /* 1 look again, 0 timed out, -1 exception */
+int waiter_spin_inline(Waiter *waiter); /* 1 something is ready, 0 not, -1 exception */
 int waiter_schedule_recheck(Waiter *waiter);
 Waiter *waiter_of_running_loop(void);   /* new reference */
 Waiter *waiter_of_this_thread(void);    /* new reference */

@@ -229,6 +229,13 @@ static PySendResult suspend(Operation *self, PyObject **result) {
     self->waited = 1;
     PyObject *value;
     int outcome = attempt_waiting(source, self->kind, self->payload, self->limit, &self->done, &value);
+    if (outcome == WOULD_BLOCK && waiter->managed) {
+        int found = waiter_spin_inline(waiter);
+        if (found < 0)
+            outcome = FAILED;
+        else if (found && source_is_ready(source))
+            outcome = attempt_waiting(source, self->kind, self->payload, self->limit, &self->done, &value);
+    }
     if (outcome != WOULD_BLOCK) {
         forget(self);
         if (!waiter->managed && !waiter->pending)

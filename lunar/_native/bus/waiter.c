@@ -306,12 +306,13 @@ static PyObject *waiter_spin(Waiter *self, PyObject *const *args, Py_ssize_t cou
         return NULL;
     self->kicked = 0;
     Py_ssize_t fired = dispatch(self);
-    if (!fired && self->spin_ns && limit_s > 0) {
+    if (!fired && self->spin_ns && limit_s > 0 && !self->spun) {
         uint64_t limit_ns = limit_s * 1e9 < (double)self->spin_ns ? (uint64_t)(limit_s * 1e9) : self->spin_ns;
         int found = spin(self, NULL, limit_ns, outer_fd);
         fired = found > 0 ? dispatch(self) : found;
         self->kicked = 0;
     }
+    self->spun = 0;
     return fired < 0 ? NULL : PyLong_FromSsize_t(fired);
 }
 
@@ -364,6 +365,42 @@ static PyObject *waiter_unwatch(Waiter *self, PyObject *argument) {
         return NULL;
     if (epoll_ctl(self->epoll, EPOLL_CTL_DEL, fd, NULL) < 0 && errno != ENOENT && errno != EBADF)
         return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+/* Where a task would only hand over to an idle loop, whose selector would spin: spin right here, and save two
+ * turns through the loop.  Not while the loop has anything else to run, nor beyond its next timer; and whatever other
+ * descriptor or awaited queue becomes ready ends it, as in the selector. */
+int waiter_spin_inline(Waiter *self) {
+    if (!self->loop_ready || !self->spin_ns || PyObject_Size(self->loop_ready) != 0)
+        return 0;
+    uint64_t limit_ns = self->spin_ns;
+    if (self->loop_timers && PyList_Size(self->loop_timers) > 0) {
+        PyObject *when = PyObject_CallMethod(PyList_GetItem(self->loop_timers, 0), "when", NULL);
+        double left_s = when ? PyFloat_AsDouble(when) - (double)now_ns() / 1e9 : 0; /* loop.time() is CLOCK_MONOTONIC */
+        Py_XDECREF(when);
+        PyErr_Clear();
+        if (left_s <= 0)
+            return 0;
+        if (left_s * 1e9 < (double)limit_ns)
+            limit_ns = (uint64_t)(left_s * 1e9);
+    }
+    int found = spin(self, NULL, limit_ns, self->outer_fd);
+    self->spun = found == 0; /* the selector need not do it again */
+    return found;
+}
+
+/* adopt(outer_fd, ready, timers): a loop of ours says how to tell whether it has anything else to do. */
+static PyObject *waiter_adopt(Waiter *self, PyObject *args) {
+    PyObject *ready, *timers;
+    int outer_fd;
+    if (!PyArg_ParseTuple(args, "iOO!", &outer_fd, &ready, &PyList_Type, &timers))
+        return NULL;
+    self->outer_fd = outer_fd;
+    Py_INCREF(ready);
+    Py_XSETREF(self->loop_ready, ready);
+    Py_INCREF(timers);
+    Py_XSETREF(self->loop_timers, timers);
     Py_RETURN_NONE;
 }
 
@@ -444,6 +481,15 @@ static void close_descriptors(Waiter *self) {
     self->epoll = self->kick = -1;
 }
 
+static int waiter_clear(Waiter *self) {
+    while (self->first)
+        signal_unlink(self->first);
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->loop_ready);
+    Py_CLEAR(self->loop_timers);
+    return 0;
+}
+
 static PyObject *waiter_close(Waiter *self, PyObject *Py_UNUSED(ignored)) {
     while (self->first) {
         Signal *signal = self->first;
@@ -453,22 +499,17 @@ static PyObject *waiter_close(Waiter *self, PyObject *Py_UNUSED(ignored)) {
     }
     lunar_bell_disarm(own_bell(self));
     close_descriptors(self);
-    Py_CLEAR(self->loop);
+    (void)waiter_clear(self);
     Py_RETURN_NONE;
 }
 
 static int waiter_traverse(Waiter *self, visitproc visit, void *arg) {
     Py_VISIT(self->loop);
+    Py_VISIT(self->loop_ready);
+    Py_VISIT(self->loop_timers);
     for (Signal *signal = self->first; signal; signal = signal->next)
         Py_VISIT(signal);
     Py_VISIT(Py_TYPE(self));
-    return 0;
-}
-
-static int waiter_clear(Waiter *self) {
-    while (self->first)
-        signal_unlink(self->first);
-    Py_CLEAR(self->loop);
     return 0;
 }
 
@@ -500,6 +541,8 @@ static PyMemberDef members[] = {{"pending", T_PYSSIZET, offsetof(Waiter, pending
 static PyGetSetDef getset[] = {{"blocked", (getter)waiter_blocked, NULL, "Whether a publisher waits for room.", NULL},
                                {NULL}};
 static PyMethodDef methods[] = {
+    {"adopt", (PyCFunction)waiter_adopt, METH_VARARGS,
+     "adopt(outer_fd, ready, timers): the descriptor, the queue and the timers of the loop that it spins for."},
     {"fileno", (PyCFunction)waiter_fileno, METH_NOARGS, "The descriptor to sleep on: readable after a ring or a kick."},
     {"watch", (PyCFunction)waiter_watch, METH_O, "watch(fd): a link's bell socket wakes this waiter, too."},
     {"unwatch", (PyCFunction)waiter_unwatch, METH_O, "unwatch(fd)"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -54,7 +53,7 @@ class Publisher(Writer[T]):
             encode, spin_ns(qos.resources), history_depth, participant.report_fault, self._grow, self._report_losses
         )
         info = EndpointInfo(
-            id=uuid.uuid4().hex,
+            id=os.urandom(16).hex(),
             kind="publisher",
             topic=topic,
             type_name=message.name,

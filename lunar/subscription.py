@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -61,7 +60,7 @@ class Subscription(Reader[T]):
         decode = None if cast(object, message) is RAW_BYTES else message.decode
         super().__init__(decode, spin_ns(qos.resources), participant.report_fault, self._report_losses)
         info = EndpointInfo(
-            id=uuid.uuid4().hex,
+            id=os.urandom(16).hex(),
             kind="subscription",
             topic=topic,
             type_name=message.name,

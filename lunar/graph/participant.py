@@ -16,7 +16,6 @@ import select
 import socket
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -60,7 +59,7 @@ class Participant:
 
     def __init__(self, config: Config, transport: Transport) -> None:
         self.config = config
-        self.id = uuid.uuid4().hex
+        self.id = os.urandom(16).hex()
         self.transport = transport
         self.bells = acquire_bells()
         try:

@@ -50,7 +50,13 @@ class Publisher(Writer[T]):
         # Raw bytes need no encoding: the native side takes any buffer.
         encode = None if message is RAW_BYTES else message.encode
         super().__init__(
-            encode, spin_ns(qos.resources), history_depth, participant.report_fault, self._grow, self._report_losses
+            encode,
+            spin_ns(qos.resources),
+            history_depth,
+            participant.config.pool_bytes,
+            participant.report_fault,
+            self._grow,
+            self._report_losses,
         )
         info = EndpointInfo(
             id=os.urandom(16).hex(),

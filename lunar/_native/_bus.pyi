@@ -163,6 +163,7 @@ class Writer(Generic[T_contra]):
         encode: Callable[[T_contra], ReadableBuffer] | None,
         spin_ns: int,
         history_depth: int,
+        largest_bytes: int,
         on_fault: Callable[[WriterMatch, str], None],
         on_grow: Callable[[int, int], None],
         on_lost: Callable[[], None],

@@ -179,6 +179,7 @@ typedef struct {
     uint64_t progress_seen;
     History *history;
     uint32_t history_depth, history_count, history_next;
+    size_t largest_bytes; /* of one message */
     uint32_t loans; /* who keep the pool mapped */
     int closing;
     int losing, lost_reported;

@@ -237,13 +237,18 @@ static bool any_waits(Writer *self) {
 
 void writer_release_chunk(Writer *self, lunar_chunk *chunk) { lunar_pool_unreference(&self->pool, chunk); }
 
+static int check_size(Writer *self, size_t size_bytes) {
+    if (size_bytes <= self->largest_bytes)
+        return 0;
+    PyErr_Format(ResourceExhausted, "a message of %zu bytes is larger than this publisher's pool may ever hold, %zu bytes",
+                 size_bytes, self->largest_bytes);
+    return -1;
+}
+
 lunar_chunk *writer_allocate(Writer *self, size_t size_bytes, int *outcome) {
     *outcome = FAILED;
-    if (size_bytes > LUNAR_MAX_PAYLOAD_BYTES) {
-        PyErr_Format(ResourceExhausted, "a message of %zu bytes is above the largest possible, %u bytes", size_bytes,
-                     LUNAR_MAX_PAYLOAD_BYTES);
+    if (check_size(self, size_bytes) < 0)
         return NULL;
-    }
     uint32_t size_class = lunar_pool_class(size_bytes);
     if (size_bytes >= ALWAYS_COLLECT_BYTES)
         collect_all(self);
@@ -398,6 +403,20 @@ static int put(Writer *self, PyObject *message, uint64_t time_ns) {
     if (PyObject_GetBuffer(message, &view, PyBUF_SIMPLE) < 0) {
         Py_XDECREF(encoded);
         return FAILED;
+    }
+    if (check_size(self, (size_t)view.len) < 0) {
+        PyBuffer_Release(&view);
+        Py_XDECREF(encoded);
+        return FAILED;
+    }
+    if (!self->count && !self->history_depth) { /* nobody is there and nobody will ask: count it, copy nothing */
+        self->sequence++;
+        self->published++;
+        self->published_bytes += (uint64_t)view.len;
+        self->newest_ns = time_ns;
+        PyBuffer_Release(&view);
+        Py_XDECREF(encoded);
+        return DONE;
     }
     int outcome = FAILED;
     self->loans++; /* growing and copying let others run; nobody may unmap the pool meanwhile */
@@ -625,13 +644,16 @@ static PyObject *writer_close(Writer *self, PyObject *Py_UNUSED(ignored)) {
 }
 
 static int writer_init(Writer *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"encode", "spin_ns", "history_depth", "on_fault", "on_grow", "on_lost", NULL};
+    static char *names[] = {"encode",   "spin_ns", "history_depth", "largest_bytes",
+                            "on_fault", "on_grow", "on_lost",       NULL};
     PyObject *encode, *on_fault, *on_grow, *on_lost;
     unsigned long long spin_ns;
     unsigned int history_depth;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKIOOO", names, &encode, &spin_ns, &history_depth, &on_fault,
-                                     &on_grow, &on_lost))
+    Py_ssize_t largest_bytes;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKInOOO", names, &encode, &spin_ns, &history_depth, &largest_bytes,
+                                     &on_fault, &on_grow, &on_lost))
         return -1;
+    self->largest_bytes = (size_t)largest_bytes < LUNAR_MAX_PAYLOAD_BYTES ? (size_t)largest_bytes : LUNAR_MAX_PAYLOAD_BYTES;
     if (history_depth && !(self->history = PyMem_Calloc(history_depth, sizeof *self->history))) {
         PyErr_NoMemory();
         return -1;

@@ -81,7 +81,8 @@ class Participant:
             self._epoll.register(fd, select.EPOLLIN)
         self._closing = False
         self._closed = False
-        self._closed_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._names: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="lunar-control", daemon=True)
         self.post(self._join)
         self._thread.start()
@@ -101,11 +102,21 @@ class Participant:
         heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), function))
 
     def add_node(self, node: NodeInfo, notify: Callable[[Event], None]) -> None:
-        """Announces a node; `notify` takes the events that concern no endpoint."""
+        """Announces a node; `notify` takes the events that concern no endpoint.
+
+        Raises:
+            LunarError: This process has a node of that name already.
+        """
+        with self._lock:
+            if node.full_name in self._names:
+                raise LunarError(f"this process already has a node {node.full_name} in domain {self.config.domain}")
+            self._names.add(node.full_name)
         self.post(self._add_node, node, notify)
 
     def remove_node(self, full_name: str) -> None:
         """Takes a node back; its endpoints are closed already."""
+        with self._lock:
+            self._names.discard(full_name)
         self.post(self._remove_node, full_name)
 
     def add_publisher(self, local: LocalPublisher) -> None:
@@ -156,7 +167,7 @@ class Participant:
         self._closing = True
         self.post(lambda: None)
         self._thread.join()
-        with self._closed_lock:
+        with self._lock:
             if not self._closed:
                 self._closed = True
                 release_bells()

@@ -153,6 +153,7 @@ class Bells:
 
         def part() -> None:
             if not loop.is_closed():
+                waiter.dispatch()  # whoever waits on what has just been closed is told so
                 _leave(loop, waiter)
             self.close_waiter(waiter)
 

@@ -91,6 +91,7 @@ typedef struct {
     PyObject *loop; /* NULL for a thread's waiter */
     PyObject *loop_ready, *loop_timers; /* what else a loop of ours has to do */
     int outer_fd, spun;
+    int asleep, closing; /* a thread's waiter closed while that thread sleeps */
     struct Signal *first;
     Py_ssize_t pending;
     uint64_t spin_ns; /* longest bound among the pending */

@@ -125,7 +125,8 @@ static Waiter *thread_waiter_for(Source *source) {
         return waiter_of_this_thread();
     Reader *reader = (Reader *)source;
     void *thread = PyThreadState_Get();
-    if (reader->blocking_thread != thread || !reader->blocking_waiter) {
+    /* A closed waiter was that of a thread that is gone, whose place in memory this one has. */
+    if (reader->blocking_thread != thread || !reader->blocking_waiter || reader->blocking_waiter->epoll < 0) {
         Waiter *waiter = waiter_of_this_thread();
         if (!waiter)
             return NULL;

@@ -208,7 +208,7 @@ static int take_from(Reader *self, ReaderMatch *match, uint64_t time_ns, lunar_e
         index = LUNAR_WHERE_SEGMENT(entry->where);
         if (index >= table->count || !table->segments[index]) {
             if (queue->overwritable && __atomic_load_n(&queue->shared->head, __ATOMIC_ACQUIRE) != queue->head)
-                continue; /* we read an entry that was being overwritten */
+                continue; /* we read an entry that was being overwritten: taking it fails, and we look again */
             match->starved_head = queue->head + 1; /* the segment is on its way through the link */
             return NOTHING;
         }

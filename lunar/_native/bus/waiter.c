@@ -218,9 +218,18 @@ static void drain(Waiter *waiter, struct epoll_event *events, int count) {
                     break;
 }
 
+static void close_descriptors(Waiter *self) {
+    if (self->epoll >= 0)
+        close(self->epoll);
+    if (self->kick >= 0)
+        close(self->kick);
+    self->epoll = self->kick = -1;
+}
+
 static int sleep_until(Waiter *waiter, uint64_t deadline_ns) {
     struct epoll_event events[MAX_EVENTS];
     int count, error;
+    waiter->asleep = 1;
     Py_BEGIN_ALLOW_THREADS;
     uint64_t now = now_ns();
     struct timespec timeout = {0};
@@ -234,6 +243,11 @@ static int sleep_until(Waiter *waiter, uint64_t deadline_ns) {
     if (count > 0)
         count = epoll_wait(waiter->epoll, events, MAX_EVENTS, 0);
     Py_END_ALLOW_THREADS;
+    waiter->asleep = 0;
+    if (waiter->closing) { /* closed by another thread meanwhile */
+        close_descriptors(waiter);
+        return PyErr_CheckSignals();
+    }
     if (count < 0 && error != EINTR) {
         errno = error;
         PyErr_SetFromErrno(PyExc_OSError);
@@ -473,14 +487,6 @@ static PyObject *waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return (PyObject *)self;
 }
 
-static void close_descriptors(Waiter *self) {
-    if (self->epoll >= 0)
-        close(self->epoll);
-    if (self->kick >= 0)
-        close(self->kick);
-    self->epoll = self->kick = -1;
-}
-
 static int waiter_clear(Waiter *self) {
     while (self->first)
         signal_unlink(self->first);
@@ -498,7 +504,12 @@ static PyObject *waiter_close(Waiter *self, PyObject *Py_UNUSED(ignored)) {
         Py_DECREF(signal);
     }
     lunar_bell_disarm(own_bell(self));
-    close_descriptors(self);
+    if (self->asleep) { /* in another thread, which closes what it sleeps on when it wakes */
+        self->closing = 1;
+        Py_XDECREF(waiter_kick(self, NULL));
+    } else {
+        close_descriptors(self);
+    }
     (void)waiter_clear(self);
     Py_RETURN_NONE;
 }

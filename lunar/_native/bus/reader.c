@@ -146,6 +146,8 @@ bool reader_is_ready(Reader *self) {
 }
 
 void reader_set_bell(Reader *self, uint32_t bell) {
+    if (self->bell == bell)
+        return; /* not to dirty the line that every publish looks at */
     self->bell = bell;
     for (Py_ssize_t i = 0; i < self->count; i++)
         __atomic_store_n(&self->matches[i]->queue.shared->subscription_bell, bell, __ATOMIC_RELAXED);

@@ -13,6 +13,8 @@ from typing import TextIO
 
 from lunar_perf.pinning import pin
 
+READY = b"ready\n"
+
 
 def begin(core: int | None) -> tuple[threading.Event, TextIO]:
     """Pin this process, and take over its standard streams.
@@ -29,10 +31,15 @@ def begin(core: int | None) -> tuple[threading.Event, TextIO]:
     return _lifeline(), _private_stdout()
 
 
-def end(report: TextIO, text: str) -> None:
-    """Write the report, which ends the parent's reading, and nothing after it."""
-    report.write(text)
-    report.close()
+def ready(report: TextIO) -> None:
+    """Tell the parent, before the report, that this process has started and the next one may."""
+    tell(report, READY.decode().strip())
+
+
+def tell(report: TextIO, text: str) -> None:
+    """Write the report: one line, the last one."""
+    report.write(text + "\n")
+    report.flush()
 
 
 def _lifeline() -> threading.Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 
-from lunar_perf.child import begin, end
+from lunar_perf.child import begin, tell
 from lunar_perf.meter import Meter
 from lunar_perf.outcome import Outcome
 from lunar_perf.peer import Peer, load
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     peer_name, role, core, work = arguments
     done, report = begin(int(core))
     outcome = perform(load(peer_name), role_of(role), Work.from_json(work), done)
-    end(report, outcome.to_json())
+    tell(report, outcome.to_json())
     return 0
 
 

@@ -13,7 +13,7 @@ import lunar
 from lunar_perf.burst import BurstTally
 from lunar_perf.meter import Meter
 from lunar_perf.payload import check_echo, pattern, stamped
-from lunar_perf.peers.lunar_profile import echo_qos, stream_qos, topic
+from lunar_perf.peers.lunar_profile import MATCH_S, Publisher, Subscription, echo_qos, stream_qos, topic
 from lunar_perf.sequence import END, FINISHED, STAMP, WARM_UP, Tally
 from lunar_perf.stride import stride
 from lunar_perf.work import Work
@@ -21,7 +21,6 @@ from lunar_perf.work import Work
 T = TypeVar("T")
 
 BURST = 256
-MATCH_S = 15.0
 AGAIN_S = 0.01
 """How often a best-effort sender repeats the end marker."""
 
@@ -69,7 +68,7 @@ async def _ping(work: Work, meter: Meter) -> array[int]:
     return round_trips
 
 
-async def _time_copies(pub: lunar.Publisher, sub: lunar.Subscription, work: Work) -> array[int]:
+async def _time_copies(pub: Publisher, sub: Subscription, work: Work) -> array[int]:
     payload = pattern(work.size_bytes)
     round_trips = array("Q", bytes(8 * work.count))
     now, publish, receive = time.perf_counter_ns, pub.publish, sub.receive
@@ -81,7 +80,7 @@ async def _time_copies(pub: lunar.Publisher, sub: lunar.Subscription, work: Work
     return round_trips
 
 
-async def _time_loans(pub: lunar.Publisher, sub: lunar.Subscription, work: Work) -> array[int]:
+async def _time_loans(pub: Publisher, sub: Subscription, work: Work) -> array[int]:
     round_trips = array("Q", bytes(8 * work.count))
     now, loan, receive, size = time.perf_counter_ns, pub.loan, sub.receive, work.size_bytes
     for index in range(work.count):
@@ -130,7 +129,7 @@ async def _send(work: Work, meter: Meter, done: Event) -> int:
     return sent
 
 
-async def _send_copies(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
+async def _send_copies(pub: Publisher, work: Work, meter: Meter) -> int:
     buffer = stamped(work.size_bytes)
     pack, publish = STAMP.pack_into, pub.publish
     for index in range(work.warmup):
@@ -147,7 +146,7 @@ async def _send_copies(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
     return sent
 
 
-async def _send_loans(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
+async def _send_loans(pub: Publisher, work: Work, meter: Meter) -> int:
     pack, loan, size = STAMP.pack_into, pub.loan, work.size_bytes
     for index in range(work.warmup):
         async with loan(size) as buffer:
@@ -163,7 +162,7 @@ async def _send_loans(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
     return sent
 
 
-async def _send_batches(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
+async def _send_batches(pub: Publisher, work: Work, meter: Meter) -> int:
     # Here the bus's own sequence numbers are checked: stamping each message would cost more than sending it.
     batch = [bytes(stamped(work.size_bytes))] * work.batch
     for _ in range(work.warmup):
@@ -180,24 +179,16 @@ async def _send_batches(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
 async def _receive(work: Work, meter: Meter) -> Tally:
     async with lunar.Node("receiver") as node:
         meter.start()
-        match work.receive:
-            case "callback":
-                tally = await _receive_by_callback(node, work)
-            case "burst":
-                tally = await _receive_bursts(_subscribe(node, work), work)
-            case "blocking":
-                raise ValueError("the blocking form of reception belongs to `--wait spin`")
-            case "iterate":
-                tally = await _receive_each(_subscribe(node, work))
+        if work.receive == "callback":
+            tally = await _receive_by_callback(node, work)
+        else:
+            sub = node.create_subscription(bytes, topic(work, "stream"), qos=stream_qos(work))
+            tally = await (_receive_bursts(sub, work) if work.receive == "burst" else _receive_each(sub))
         meter.stop()
     return tally
 
 
-def _subscribe(node: lunar.Node, work: Work) -> lunar.Subscription:
-    return node.create_subscription(bytes, topic(work, "stream"), qos=stream_qos(work))
-
-
-async def _receive_each(sub: lunar.Subscription) -> Tally:
+async def _receive_each(sub: Subscription) -> Tally:
     tally, expected, unpack = Tally(), WARM_UP, STAMP.unpack_from
     async for message in sub:
         (sequence,) = unpack(message)
@@ -229,7 +220,7 @@ async def _receive_by_callback(node: lunar.Node, work: Work) -> Tally:
     return tally
 
 
-async def _receive_bursts(sub: lunar.Subscription, work: Work) -> Tally:
+async def _receive_bursts(sub: Subscription, work: Work) -> Tally:
     bursts = BurstTally(work.warmup)
     while bursts.more(await sub.receive_many(BURST)):
         pass

@@ -10,13 +10,12 @@ import lunar
 from lunar_perf.burst import BurstTally
 from lunar_perf.meter import Meter
 from lunar_perf.payload import check_echo, pattern, stamped
-from lunar_perf.peers.lunar_profile import echo_qos, stream_qos, topic
+from lunar_perf.peers.lunar_profile import MATCH_S, Publisher, Subscription, echo_qos, stream_qos, topic
 from lunar_perf.sequence import END, FINISHED, STAMP, WARM_UP, Tally
 from lunar_perf.stride import stride
 from lunar_perf.work import Work
 
 BURST = 256
-POLL_S = 0.001
 AGAIN_S = 0.01
 """How often a best-effort sender repeats the end marker."""
 
@@ -29,7 +28,7 @@ class LunarBlocking:
         with lunar.Node("ping") as node:
             pub = node.create_publisher(bytes, topic(work, "ping"), qos=echo_qos(work))
             sub = node.create_subscription(bytes, topic(work, "pong"), qos=echo_qos(work))
-            _wait_for_match(pub, sub, 1)
+            _wait_for_match(pub, sub)
             payload = pattern(work.size_bytes)
             for _ in range(work.warmup):
                 pub.publish_blocking(payload)
@@ -44,7 +43,7 @@ class LunarBlocking:
         with lunar.Node("pong") as node:
             pub = node.create_publisher(bytes, topic(work, "pong"), qos=echo_qos(work))
             sub = node.create_subscription(bytes, topic(work, "ping"), qos=echo_qos(work))
-            _wait_for_match(pub, sub, 1)
+            _wait_for_match(pub, sub)
             receive, publish, loan, size = sub.receive_blocking, pub.publish_blocking, pub.loan, work.size_bytes
             for _ in range(work.warmup):
                 publish(receive())
@@ -64,8 +63,7 @@ class LunarBlocking:
         """Publish until the time is over; a full queue makes publish_blocking wait."""
         with lunar.Node("sender") as node:
             pub = node.create_publisher(bytes, topic(work, "stream"), qos=stream_qos(work))
-            while pub.subscriber_count < work.subscribers:
-                time.sleep(POLL_S)
+            pub.wait_for_subscribers_blocking(work.subscribers, MATCH_S)
             send = _send_batches if work.batch > 1 else _send_loans if work.loan else _send_copies
             sent = send(pub, work, meter)
             end = stamped(work.size_bytes)
@@ -87,12 +85,12 @@ class LunarBlocking:
         return tally
 
 
-def _wait_for_match(pub: lunar.Publisher, sub: lunar.Subscription, count: int) -> None:
-    while pub.subscriber_count < count or sub.publisher_count < count:
-        time.sleep(POLL_S)
+def _wait_for_match(pub: Publisher, sub: Subscription) -> None:
+    pub.wait_for_subscribers_blocking(1, MATCH_S)
+    sub.wait_for_publishers_blocking(1, MATCH_S)
 
 
-def _time_copies(pub: lunar.Publisher, sub: lunar.Subscription, work: Work) -> array[int]:
+def _time_copies(pub: Publisher, sub: Subscription, work: Work) -> array[int]:
     payload = pattern(work.size_bytes)
     round_trips = array("Q", bytes(8 * work.count))
     now, publish, receive = time.perf_counter_ns, pub.publish_blocking, sub.receive_blocking
@@ -104,7 +102,7 @@ def _time_copies(pub: lunar.Publisher, sub: lunar.Subscription, work: Work) -> a
     return round_trips
 
 
-def _time_loans(pub: lunar.Publisher, sub: lunar.Subscription, work: Work) -> array[int]:
+def _time_loans(pub: Publisher, sub: Subscription, work: Work) -> array[int]:
     round_trips = array("Q", bytes(8 * work.count))
     now, loan, receive, size = time.perf_counter_ns, pub.loan, sub.receive_blocking, work.size_bytes
     for index in range(work.count):
@@ -116,7 +114,7 @@ def _time_loans(pub: lunar.Publisher, sub: lunar.Subscription, work: Work) -> ar
     return round_trips
 
 
-def _send_copies(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
+def _send_copies(pub: Publisher, work: Work, meter: Meter) -> int:
     buffer = stamped(work.size_bytes)
     pack, publish = STAMP.pack_into, pub.publish_blocking
     for index in range(work.warmup):
@@ -133,7 +131,7 @@ def _send_copies(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
     return sent
 
 
-def _send_loans(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
+def _send_loans(pub: Publisher, work: Work, meter: Meter) -> int:
     pack, size = STAMP.pack_into, work.size_bytes
 
     def publish(sequence: int) -> None:
@@ -157,7 +155,7 @@ def _send_loans(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
     return sent
 
 
-def _send_batches(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
+def _send_batches(pub: Publisher, work: Work, meter: Meter) -> int:
     # Here the bus's own sequence numbers are checked: stamping each message would cost more than sending it.
     batch = [bytes(stamped(work.size_bytes))] * work.batch
     for _ in range(work.warmup):
@@ -173,7 +171,7 @@ def _send_batches(pub: lunar.Publisher, work: Work, meter: Meter) -> int:
     return sent
 
 
-def _receive_each(sub: lunar.Subscription) -> Tally:
+def _receive_each(sub: Subscription) -> Tally:
     tally, expected, unpack, receive = Tally(), WARM_UP, STAMP.unpack_from, sub.receive_blocking
     while expected != FINISHED:
         (sequence,) = unpack(receive())
@@ -184,7 +182,7 @@ def _receive_each(sub: lunar.Subscription) -> Tally:
     return tally
 
 
-def _receive_bursts(sub: lunar.Subscription, work: Work) -> Tally:
+def _receive_bursts(sub: Subscription, work: Work) -> Tally:
     bursts = BurstTally(work.warmup)
     take = sub.receive_many_blocking
     while bursts.more(take(BURST)):

@@ -7,6 +7,10 @@ from typing import Literal
 import lunar
 from lunar_perf.work import Wait, Work
 
+Publisher = lunar.Publisher[object]
+Subscription = lunar.Subscription[memoryview]
+
+MATCH_S = 15.0
 QUEUE_BYTES = 1 << 24
 """As for the other zero-copy peer: a queue of large samples is shorter, as a user's would be."""
 

@@ -1,0 +1,97 @@
+"""A process of a footprint run: ``python -m lunar_perf.footprint_process idle|observe|crowd ...``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TextIO
+
+import lunar
+from lunar_perf.child import begin, ready, tell
+from lunar_perf.footprint import process_start_s, voluntary_switches
+
+MATCH_S = 55.0
+SETTLE_S = 1.0
+
+
+async def idle(channel: str, done: threading.Event) -> None:
+    """A node with both kinds of endpoints, matched with the observer's, that waits for a message until the end."""
+    async with lunar.Node(channel) as node:
+        node.create_publisher(bytes, f"{channel}/out")
+        sub = node.create_subscription(bytes, f"{channel}/in")
+        loop, waiting = asyncio.get_running_loop(), asyncio.ensure_future(sub.receive())
+
+        def end_waiting() -> None:
+            done.wait()
+            loop.call_soon_threadsafe(waiting.cancel)
+
+        # A thread of its own, which sleeps: waiting with a time-out would be a wake-up of ours, not Lunar's.
+        threading.Thread(target=end_waiting, daemon=True).start()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+
+
+def observe(observe_s: float, channel: str) -> dict[str, object]:
+    """Match the idle node, leave it alone for a second, then count its wake-ups."""
+    with lunar.Node("observer") as node:
+        pub = node.create_publisher(bytes, f"{channel}/in")
+        sub = node.create_subscription(bytes, f"{channel}/out")
+        pub.wait_for_subscribers_blocking(1, MATCH_S)
+        sub.wait_for_publishers_blocking(1, MATCH_S)
+        pid = next(info.pid for info in lunar.graph_snapshot().nodes if info.name == channel)
+        time.sleep(SETTLE_S)
+        before, cpu_before_ns, at = voluntary_switches(pid)[0], _cpu_ns(pid), time.monotonic()
+        time.sleep(observe_s)
+        (after, threads), cpu_after_ns = voluntary_switches(pid), _cpu_ns(pid)
+        observed_s = time.monotonic() - at
+    return {
+        "wakeups_per_s": (after - before) / observed_s,
+        "cpu_ms_per_s": (cpu_after_ns - cpu_before_ns) / 1e6 / observed_s,
+        "threads": threads,
+        "observed_s": observed_s,
+    }
+
+
+def _cpu_ns(pid: int) -> int:
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())
+
+
+async def crowd(channel: str, processes: int, report: TextIO, done: threading.Event) -> None:
+    """Match with everybody, this process included; stay until everybody has."""
+    started_s = process_start_s(os.getpid(), os.sysconf("SC_CLK_TCK"))
+    async with lunar.Node(f"crowd_{os.getpid()}") as node:
+        ready_s = time.monotonic()
+        pub = node.create_publisher(bytes, channel)
+        sub = node.create_subscription(bytes, channel)
+        ready(report)
+        await pub.wait_for_subscribers(processes, timeout_s=MATCH_S)
+        await sub.wait_for_publishers(processes, timeout_s=MATCH_S)
+        times = {"started_s": started_s, "ready_s": ready_s, "matched_s": time.monotonic()}
+        tell(report, json.dumps({**times, "subscribers": pub.subscriber_count}))
+        await asyncio.to_thread(done.wait)
+
+
+def main(arguments: list[str]) -> int:
+    """Arguments: the part and what it needs."""
+    done, report = begin(None)
+    match arguments:
+        case ["idle", channel]:
+            lunar.run(idle(channel, done))
+            tell(report, "{}")
+        case ["observe", seconds, channel]:
+            tell(report, json.dumps(observe(float(seconds), channel)))
+        case ["crowd", channel, processes]:
+            lunar.run(crowd(channel, int(processes), report, done))
+        case _:
+            raise ValueError(f"unknown part {arguments!r}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

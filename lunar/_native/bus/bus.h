@@ -8,6 +8,10 @@
  * Concurrency.  Every function here runs with the interpreter lock; that lock is what makes each end of a queue
  * single-producer and single-consumer.  It is given up only to copy large payloads, to spin and to sleep, and
  * those parts touch nothing but private or shared memory that they hold a reference to.
+ *
+ * Fork.  A child inherits these objects, but the shared memory and the descriptors behind them are its parent's: a
+ * sample that it released would be released twice.  So each object remembers how many forks lay before it, and one
+ * from before the last fork writes nothing that is shared; using it raises LunarError.
  */
 #ifndef LUNAR_BUS_H
 #define LUNAR_BUS_H
@@ -83,6 +87,7 @@ typedef struct {
     PyObject_HEAD
     Mapping *bells;
     uint32_t index;
+    uint32_t forks;
     int epoll;  /* bell sockets and the kick, edge-triggered */
     int kick;   /* eventfd, private to this process */
     int kicked; /* set by kick(), cleared when noticed */
@@ -112,6 +117,7 @@ typedef struct Signal {
 typedef struct {
     PyObject_HEAD
     int closed;
+    uint32_t forks;
     uint64_t spin_ns;
     uint64_t turned_ns; /* when the loop last turned for a coroutine on this */
     Waiter *waiter;     /* who waits, while waiting > 0 */
@@ -131,6 +137,7 @@ typedef struct {
     uint64_t received, received_bytes, lost, expired;
     uint64_t held;
     uint64_t starved_head; /* 1 + the position whose segment is not here yet */
+    uint32_t forks;
     int waits;             /* the publisher waits for us rather than overwrite */
     int ended;             /* the publisher is gone; what is queued may still be taken */
     int detached;
@@ -222,10 +229,20 @@ static inline uint64_t now_ns(void) {
 /* 0, or -1 with an exception for a negative errno. */
 int raise_errno(int code, const char *doing);
 
+/* module.c: how many forks lie between the process that loaded this and us. */
+extern uint32_t forks_so_far;
+
+/* Can it be used?  If not, `refuse` says why and returns FAILED. */
+static inline bool source_is_open(const Source *source) {
+    return !source->closed && source->forks == forks_so_far;
+}
+int source_refuse(Source *source);
+
 /* peer.c */
 int peer_ring(Peer *peer, uint32_t bell);
 
 /* waiter.c */
+lunar_bell *waiter_bell(Waiter *waiter);
 bool source_is_ready(Source *source);
 void waiter_use(Waiter *waiter, Source *source);
 int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns); /* 1 look again, 0 timed out, -1 exception */

@@ -1,5 +1,9 @@
 /* Module `lunar._native._bus`: registers the types, and turns errno into Lunar's exceptions. */
+#include <pthread.h>
+
 #include "bus.h"
+
+uint32_t forks_so_far;
 
 PyObject *WouldBlock, *ClosedError, *ResourceExhausted, *LunarError, *LunarTimeout;
 static PyObject *from_errno;
@@ -27,6 +31,17 @@ int raise_errno(int code, const char *doing) {
         Py_DECREF(error);
     }
     return -1;
+}
+
+static void count_fork(void) { forks_so_far++; }
+
+int source_refuse(Source *source) {
+    const char *what = PyObject_TypeCheck(source, Reader_Type) ? "subscription" : "publisher";
+    if (source->forks != forks_so_far)
+        PyErr_Format(LunarError, "this %s was made before a fork; make nodes in the process that uses them", what);
+    else
+        PyErr_Format(ClosedError, "the %s is closed", what);
+    return FAILED;
 }
 
 static int take_errors(void) {
@@ -62,6 +77,10 @@ PyMODINIT_FUNC PyInit__bus(void) {
     PyObject *module = PyModule_Create(&definition);
     if (!module)
         return NULL;
+    if (pthread_atfork(NULL, NULL, count_fork)) {
+        Py_DECREF(module);
+        return PyErr_NoMemory();
+    }
     if (take_errors() || mapping_register(module) || peer_register(module) || signal_register(module) ||
         waiter_register(module) || sample_register(module) || operation_register(module) || reader_register(module) ||
         loan_register(module) || writer_register(module) ||

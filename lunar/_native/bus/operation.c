@@ -22,11 +22,10 @@ typedef struct {
 
 static int attempt_receive(Source *source, int kind, Py_ssize_t limit, PyObject **value) {
     Reader *reader = (Reader *)source;
-    if (source->closed) {
-        if (kind == ITERATE)
-            PyErr_SetNone(PyExc_StopAsyncIteration);
-        else
-            PyErr_SetString(ClosedError, "the subscription is closed");
+    if (!source_is_open(source)) {
+        if (kind != ITERATE || source->forks != forks_so_far)
+            return source_refuse(source);
+        PyErr_SetNone(PyExc_StopAsyncIteration);
         return FAILED;
     }
     if (kind == READABLE) {
@@ -224,7 +223,7 @@ static PySendResult suspend(Operation *self, PyObject **result) {
         return finish(self, FAILED, NULL, result);
     }
     if (!waiter->managed) /* nobody will tell us when this loop goes to sleep */
-        lunar_bell_arm(&((lunar_bell_page *)waiter->bells->address)->bell[waiter->index]);
+        lunar_bell_arm(waiter_bell(waiter));
     if (self->kind > READABLE && !self->waited)
         writer_count_wait((Writer *)source);
     self->waited = 1;
@@ -240,7 +239,7 @@ static PySendResult suspend(Operation *self, PyObject **result) {
     if (outcome != WOULD_BLOCK) {
         forget(self);
         if (!waiter->managed && !waiter->pending)
-            lunar_bell_disarm(&((lunar_bell_page *)waiter->bells->address)->bell[waiter->index]);
+            lunar_bell_disarm(waiter_bell(waiter));
         Py_DECREF(waiter);
         return finish(self, outcome, value, result);
     }

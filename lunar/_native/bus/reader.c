@@ -40,6 +40,7 @@ static PyObject *match_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->peer = peer;
     Py_INCREF(publisher_id);
     self->publisher_id = publisher_id;
+    self->forks = forks_so_far;
     self->waits = waits;
     self->lifespan_ns = lifespan_ns;
     self->last_sequence = last_sequence;
@@ -71,6 +72,8 @@ static void ring_publisher(ReaderMatch *match) {
 
 void reader_match_release(ReaderMatch *match, uint32_t slot) {
     match->held--;
+    if (match->forks != forks_so_far)
+        return; /* the sample is our parent's to release */
     lunar_queue_return(&match->queue, slot);
     if (match->waits && __atomic_load_n(&match->queue.shared->publisher_waits, __ATOMIC_RELAXED))
         ring_publisher(match);
@@ -332,8 +335,8 @@ static PyObject *reader_attach(Reader *self, PyObject *argument) {
         PyErr_SetString(PyExc_TypeError, "not a ReaderMatch");
         return NULL;
     }
-    if (self->source.closed) {
-        PyErr_SetString(ClosedError, "the subscription is closed");
+    if (!source_is_open(&self->source)) {
+        source_refuse(&self->source);
         return NULL;
     }
     if (self->count == self->capacity) {
@@ -368,8 +371,8 @@ static PyObject *reader_detach(Reader *self, PyObject *args) {
 }
 
 static PyObject *reader_receive_nowait(Reader *self, PyObject *Py_UNUSED(ignored)) {
-    if (self->source.closed) {
-        PyErr_SetString(ClosedError, "the subscription is closed");
+    if (!source_is_open(&self->source)) {
+        source_refuse(&self->source);
         return NULL;
     }
     Sample *sample = reader_take(self, now_ns());
@@ -387,8 +390,8 @@ static PyObject *reader_take_method(Reader *self, PyObject *argument) {
     Py_ssize_t limit = PyLong_AsSsize_t(argument);
     if (limit == -1 && PyErr_Occurred())
         return NULL;
-    if (self->source.closed) {
-        PyErr_SetString(ClosedError, "the subscription is closed");
+    if (!source_is_open(&self->source)) {
+        source_refuse(&self->source);
         return NULL;
     }
     return reader_take_many(self, limit);
@@ -440,6 +443,10 @@ static PyObject *reader_deliver(Reader *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "On", &callback, &limit))
         return NULL;
     for (; count < limit && !self->source.closed; count++) {
+        if (!source_is_open(&self->source)) { /* the callback forked */
+            source_refuse(&self->source);
+            return NULL;
+        }
         Sample *sample = reader_take(self, now_ns());
         if (!sample)
             break;
@@ -482,6 +489,7 @@ static int reader_init(Reader *self, PyObject *args, PyObject *kwargs) {
     unsigned long long spin_ns;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OKOO", names, &decode, &spin_ns, &on_fault, &on_lost))
         return -1;
+    self->source.forks = forks_so_far;
     self->source.spin_ns = spin_ns;
     if (decode != Py_None) {
         Py_INCREF(decode);

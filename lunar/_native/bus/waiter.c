@@ -37,9 +37,17 @@ typedef struct {
 
 static int is_reader(Source *source) { return PyObject_TypeCheck((PyObject *)source, Reader_Type); }
 
+/* Our own bell; after a fork it is the parent's, and we get one that nobody hears. */
+lunar_bell *waiter_bell(Waiter *waiter) {
+    static lunar_bell nobodys;
+    if (waiter->forks != forks_so_far)
+        return &nobodys;
+    return &((lunar_bell_page *)waiter->bells->address)->bell[waiter->index];
+}
+
 bool source_is_ready(Source *source) {
-    if (source->closed)
-        return true;
+    if (!source_is_open(source))
+        return true; /* to be refused */
     return is_reader(source) ? reader_is_ready((Reader *)source) : writer_is_ready((Writer *)source);
 }
 
@@ -204,10 +212,6 @@ static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd)
 
 /* Sleeping ------------------------------------------------------------------------------------------------- */
 
-static lunar_bell *own_bell(Waiter *waiter) {
-    return &((lunar_bell_page *)waiter->bells->address)->bell[waiter->index];
-}
-
 /* Read off what rang, so that the next ring makes an edge again. */
 static void drain(Waiter *waiter, struct epoll_event *events, int count) {
     char byte;
@@ -266,7 +270,7 @@ int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
     int found = limit ? spin(waiter, source, limit, -1) : 0;
     if (found)
         return found < 0 || PyErr_CheckSignals() < 0 ? -1 : 1;
-    lunar_bell_arm(own_bell(waiter));
+    lunar_bell_arm(waiter_bell(waiter));
     int result = 0;
     if (!source_is_ready(source) && !waiter->kicked) {
         uint64_t until = deadline_ns;
@@ -274,7 +278,7 @@ int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
             until = now_ns() + BLOCKED_RECHECK_NS;
         result = sleep_until(waiter, until);
     }
-    lunar_bell_disarm(own_bell(waiter));
+    lunar_bell_disarm(waiter_bell(waiter));
     return result < 0 ? -1 : 1;
 }
 
@@ -331,21 +335,23 @@ static PyObject *waiter_spin(Waiter *self, PyObject *const *args, Py_ssize_t cou
 }
 
 static PyObject *waiter_arm(Waiter *self, PyObject *Py_UNUSED(ignored)) {
-    lunar_bell_arm(own_bell(self));
+    lunar_bell_arm(waiter_bell(self));
     if (self->kicked || any_ready(self, NULL)) {
-        lunar_bell_disarm(own_bell(self));
+        lunar_bell_disarm(waiter_bell(self));
         Py_RETURN_FALSE;
     }
     Py_RETURN_TRUE;
 }
 
 static PyObject *waiter_disarm(Waiter *self, PyObject *Py_UNUSED(ignored)) {
-    lunar_bell_disarm(own_bell(self));
+    lunar_bell_disarm(waiter_bell(self));
     Py_RETURN_NONE;
 }
 
 static PyObject *waiter_drain(Waiter *self, PyObject *Py_UNUSED(ignored)) {
     struct epoll_event events[MAX_EVENTS];
+    if (self->forks != forks_so_far)
+        Py_RETURN_NONE; /* the rings are our parent's */
     int count = epoll_wait(self->epoll, events, MAX_EVENTS, 0);
     drain(self, events, count > 0 ? count : 0);
     Py_RETURN_NONE;
@@ -470,6 +476,7 @@ static PyObject *waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     Py_INCREF(bells);
     self->bells = bells;
     self->index = index;
+    self->forks = forks_so_far;
     self->managed = managed;
     if (loop != Py_None) {
         Py_INCREF(loop);
@@ -483,7 +490,7 @@ static PyObject *waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         Py_DECREF(self);
         return NULL;
     }
-    lunar_bell_disarm(own_bell(self)); /* a previous owner may have died armed */
+    lunar_bell_disarm(waiter_bell(self)); /* a previous owner may have died armed */
     return (PyObject *)self;
 }
 
@@ -503,8 +510,8 @@ static PyObject *waiter_close(Waiter *self, PyObject *Py_UNUSED(ignored)) {
         signal_unlink(signal); /* its loop is gone: there is nobody to call */
         Py_DECREF(signal);
     }
-    lunar_bell_disarm(own_bell(self));
-    if (self->asleep) { /* in another thread, which closes what it sleeps on when it wakes */
+    lunar_bell_disarm(waiter_bell(self));
+    if (self->asleep && self->forks == forks_so_far) { /* in another thread, which closes what it sleeps on when it wakes */
         self->closing = 1;
         Py_XDECREF(waiter_kick(self, NULL));
     } else {

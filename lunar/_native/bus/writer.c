@@ -189,6 +189,8 @@ uint64_t writer_progress(Writer *self) {
 bool writer_is_ready(Writer *self) { return writer_progress(self) != self->progress_seen; }
 
 void writer_set_waiting(Writer *self, uint32_t bell, int waiting) {
+    if (self->source.forks != forks_so_far)
+        return;
     for (Py_ssize_t i = 0; i < self->count; i++) {
         lunar_queue_header *shared = self->matches[i]->queue.shared;
         if (waiting)
@@ -364,9 +366,7 @@ static void submit_to_all(Writer *self, lunar_chunk *chunk, uint32_t size_bytes,
 }
 
 static int is_closed(Writer *self) {
-    if (self->source.closed)
-        PyErr_SetString(ClosedError, "the publisher is closed");
-    return self->source.closed;
+    return source_is_open(&self->source) ? 0 : source_refuse(&self->source);
 }
 
 int writer_publish_chunk(Writer *self, lunar_chunk *chunk, uint32_t size_bytes) {
@@ -610,6 +610,8 @@ static PyObject *writer_next_segment_bytes(Writer *self, PyObject *argument) {
 /* Manual liveliness: publishing or asserting stamps every match. */
 static PyObject *writer_assert_alive(Writer *self, PyObject *Py_UNUSED(ignored)) {
     uint64_t time_ns = now_ns();
+    if (is_closed(self))
+        return NULL;
     for (Py_ssize_t i = 0; i < self->count; i++)
         __atomic_store_n(&self->matches[i]->queue.shared->alive_ns, time_ns, __ATOMIC_RELAXED);
     self->newest_ns = time_ns;
@@ -659,6 +661,7 @@ static int writer_init(Writer *self, PyObject *args, PyObject *kwargs) {
         return -1;
     }
     self->history_depth = history_depth;
+    self->source.forks = forks_so_far;
     self->source.spin_ns = spin_ns;
     if (encode != Py_None) {
         Py_INCREF(encode);

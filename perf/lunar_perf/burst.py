@@ -8,11 +8,13 @@ anywhere makes the difference of the two larger than the number of samples betwe
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from lunar_perf.payload import stamped
 from lunar_perf.sequence import END, STAMP, Tally
+from lunar_perf.work import Work
 
 
 class SampleInfo(Protocol):
@@ -36,6 +38,20 @@ class StampedSample(Protocol):
     def info(self) -> SampleInfo:
         """About the payload."""
         ...
+
+
+def batches(work: Work) -> Callable[[int], list[bytes]]:
+    """How to make the messages of one publish call from the first one's sequence number.
+
+    For a receiver that takes bursts it is always the same list, as the bus's own numbers are checked; for any other,
+    each message carries its number, and making them is part of what is measured.
+    """
+    body = bytes(stamped(work.size_bytes))
+    if work.receive == "burst":
+        same = [body] * work.batch
+        return lambda first: same
+    pack, tail = STAMP.pack, body[STAMP.size :]
+    return lambda first: [pack(sequence) + tail for sequence in range(first, first + work.batch)]
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from threading import Event
 from typing import Literal, TypeVar, cast
 
 import lunar
-from lunar_perf.burst import BurstTally
+from lunar_perf.burst import BurstTally, batches
 from lunar_perf.meter import Meter
 from lunar_perf.payload import check_echo, pattern, stamped
 from lunar_perf.peers.lunar_profile import MATCH_S, Publisher, Subscription, echo_qos, stream_qos, topic
@@ -163,15 +163,14 @@ async def _send_loans(pub: Publisher, work: Work, meter: Meter) -> int:
 
 
 async def _send_batches(pub: Publisher, work: Work, meter: Meter) -> int:
-    # Here the bus's own sequence numbers are checked: stamping each message would cost more than sending it.
-    batch = [bytes(stamped(work.size_bytes))] * work.batch
-    for _ in range(work.warmup):
-        await pub.publish(batch[0])
+    batch = batches(work)
+    for index in range(work.warmup):
+        await pub.publish(batch(WARM_UP + index)[0])
     meter.start()
     sent = 0
     deadline = time.perf_counter() + work.duration_s
     while time.perf_counter() < deadline:
-        await pub.publish_all(batch)
+        await pub.publish_all(batch(sent))
         sent += work.batch
     return sent
 

@@ -7,7 +7,7 @@ from array import array
 from threading import Event
 
 import lunar
-from lunar_perf.burst import BurstTally
+from lunar_perf.burst import BurstTally, batches
 from lunar_perf.meter import Meter
 from lunar_perf.payload import check_echo, pattern, stamped
 from lunar_perf.peers.lunar_profile import MATCH_S, Publisher, Subscription, echo_qos, stream_qos, topic
@@ -156,17 +156,17 @@ def _send_loans(pub: Publisher, work: Work, meter: Meter) -> int:
 
 
 def _send_batches(pub: Publisher, work: Work, meter: Meter) -> int:
-    # Here the bus's own sequence numbers are checked: stamping each message would cost more than sending it.
-    batch = [bytes(stamped(work.size_bytes))] * work.batch
-    for _ in range(work.warmup):
-        pub.publish_blocking(batch[0])
+    batch = batches(work)
+    for index in range(work.warmup):
+        pub.publish_blocking(batch(WARM_UP + index)[0])
     meter.start()
     sent = 0
     deadline = time.perf_counter() + work.duration_s
     while time.perf_counter() < deadline:
-        accepted = pub.publish_many(batch)
+        messages = batch(sent)
+        accepted = pub.publish_many(messages)
         while accepted < work.batch:
-            accepted += pub.publish_many(batch[accepted:])
+            accepted += pub.publish_many(messages[accepted:])
         sent += work.batch
     return sent
 

@@ -1,0 +1,308 @@
+"""`lunar perf`: the arguments of its commands. The tools themselves are in `lunar_perf`, imported when one runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from lunar.cli import exit_codes
+from lunar.cli.options import AsJson, Reliability, examples
+from lunar.cli.output import Table, write_error, write_json, write_line, write_note, write_table, write_warning
+
+if TYPE_CHECKING:
+    from lunar_perf.compare import Comparison
+    from lunar_perf.tables import TextTable
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Measure latency and throughput.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+class Transport(StrEnum):
+    """What can carry the samples of a measurement."""
+
+    SHM = "shm"
+
+
+class Wait(StrEnum):
+    """How a measured process waits; `lunar_perf.work.Wait` for option parsing."""
+
+    SPIN = "spin"
+    ADAPTIVE = "adaptive"
+    SLEEP = "sleep"
+
+
+class Receive(StrEnum):
+    """The forms of reception; `lunar_perf.work.Receive` for option parsing."""
+
+    ITERATE = "iterate"
+    CALLBACK = "callback"
+    BURST = "burst"
+    BLOCKING = "blocking"
+
+
+class Loop(StrEnum):
+    """The event loops that `lunar.run` knows."""
+
+    AUTO = "auto"
+    LUNAR = "lunar"
+    ASYNCIO = "asyncio"
+    UVLOOP = "uvloop"
+
+
+_Transport = Annotated[Transport, typer.Option(help="What carries the samples.")]
+_Wait = Annotated[
+    Wait,
+    typer.Option(
+        help="spin: blocking calls, always busy. adaptive: asyncio under lunar.run, which spins briefly before it "
+        "sleeps. sleep: asyncio that never spins."
+    ),
+]
+_Loop = Annotated[Loop, typer.Option(help="Event loop; with --wait sleep, auto means asyncio.")]
+_Size = Annotated[int, typer.Option(min=1, metavar="BYTES", help="Payload size.")]
+_StampedSize = Annotated[int, typer.Option(min=8, metavar="BYTES", help="Payload size, sequence number included.")]
+_Loan = Annotated[bool, typer.Option("--loan", help="Publish loaned memory, untouched, instead of copying in.")]
+
+
+@app.command(
+    "ping-pong",
+    epilog=examples(
+        "lunar perf ping-pong",
+        "lunar perf ping-pong --wait spin --size 4194304 --loan",
+        "lunar perf ping-pong --wait sleep --loop uvloop --json",
+    ),
+)
+def ping_pong(
+    transport: _Transport = Transport.SHM,
+    wait: _Wait = Wait.ADAPTIVE,
+    size: _Size = 64,
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="Round trips to measure.")] = 20_000,
+    warmup: Annotated[int, typer.Option(min=1, metavar="N", help="Round trips before that.")] = 1_000,
+    loan: _Loan = False,
+    loop: _Loop = Loop.AUTO,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the round trip between two processes, each pinned to a core of its own.
+
+    Every round trip is recorded, so the percentiles are exact. The first echo is compared with what was sent.
+    """
+    from lunar_perf.ping_pong import run_ping_pong
+    from lunar_perf.report import ping_pong_json
+    from lunar_perf.tables import ping_pong_table
+    from lunar_perf.work import Work
+
+    work = Work(size, count=count, warmup=warmup, wait=wait.value, loan=loan, loop=loop.value)
+    write_note(f"{warmup:,} + {count:,} round trips of {size:,} bytes, wait {wait.value}")
+    result = _or_exit(lambda: run_ping_pong("lunar", work))
+    _show(as_json, ping_pong_json(result, transport.value), [ping_pong_table(result)], result.note)
+
+
+@app.command(
+    epilog=examples(
+        "lunar perf throughput",
+        "lunar perf throughput --batch 64 --receive burst",
+        "lunar perf throughput --size 1048576 --subscribers 3 --seconds 5 --json",
+    )
+)
+def throughput(
+    transport: _Transport = Transport.SHM,
+    wait: _Wait = Wait.ADAPTIVE,
+    size: _StampedSize = 64,
+    seconds: Annotated[float, typer.Option(min=0.05, metavar="S", help="How long to send.")] = 3.0,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Messages a publish call.")] = 1,
+    subscribers: Annotated[int, typer.Option(min=1, metavar="N", help="Receiving processes.")] = 1,
+    reliability: Annotated[
+        Reliability, typer.Option(help="reliable keeps all: the publisher waits and nothing is lost.")
+    ] = Reliability.RELIABLE,
+    receive: Annotated[Receive | None, typer.Option(help="Form of reception; default: iterate.")] = None,
+    depth: Annotated[int, typer.Option(min=1, metavar="N", help="Queue depth, less for large payloads.")] = 1024,
+    loan: Annotated[
+        bool, typer.Option("--loan", help="Publish loans, written up to the sequence number only.")
+    ] = False,
+    loop: _Loop = Loop.AUTO,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how many messages a second arrive, and how many are lost, by their sequence numbers.
+
+    Rates are over each receiver's own time from the first to the last message; with several subscribers they add up.
+    """
+    from lunar_perf.report import throughput_json
+    from lunar_perf.tables import throughput_table
+    from lunar_perf.throughput import run_throughput
+    from lunar_perf.work import Work
+
+    form = receive or (Receive.BLOCKING if wait is Wait.SPIN else Receive.ITERATE)
+    _check_form(wait, form, batch, loan)
+    work = Work(
+        size,
+        warmup=max(10, min(2000, (1 << 24) // size)),
+        duration_s=seconds,
+        batch=batch,
+        loan=loan,
+        wait=wait.value,
+        loop=loop.value,
+        receive=form.value,
+        reliability=reliability.value,
+        depth=depth,
+        subscribers=subscribers,
+    )
+    write_note(f"sending messages of {size:,} bytes for {seconds:g} s to {subscribers} subscriber(s)")
+    result = _or_exit(lambda: run_throughput("lunar", work))
+    _show(as_json, throughput_json(result, transport.value), [throughput_table(result)], result.note)
+
+
+def _check_form(wait: Wait, receive: Receive, batch: int, loan: bool) -> None:
+    if wait is Wait.SPIN and receive not in (Receive.BLOCKING, Receive.BURST):
+        raise typer.BadParameter(f"--receive {receive.value} needs an event loop; with --wait spin: blocking or burst")
+    if wait is not Wait.SPIN and receive is Receive.BLOCKING:
+        raise typer.BadParameter("--receive blocking goes with --wait spin")
+    if loan and batch > 1:
+        raise typer.BadParameter("--loan and --batch exclude each other: a loan is one message")
+
+
+@app.command(epilog=examples("lunar perf fanout", "lunar perf fanout --size 64 --loan --subscriptions 64 --json"))
+def fanout(
+    size: _Size = 1 << 20,
+    subscriptions: Annotated[int, typer.Option(min=1, metavar="N", help="Subscriptions at most.")] = 32,
+    processes: Annotated[int, typer.Option(min=1, metavar="M", help="Processes they are spread over.")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How often each number is measured.")] = 15,
+    publishes: Annotated[int, typer.Option(min=1, metavar="N", help="Publishes each time.")] = 100,
+    loan: _Loan = False,
+    idle: Annotated[bool, typer.Option("--idle", help="Receivers take nothing, so no publish wakes anybody.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a publish costs the publisher, by number of subscriptions.
+
+    The cost of one more subscription is the slope of a straight line through the measured numbers.
+    """
+    from lunar_perf.fanout import run_fanout
+    from lunar_perf.report import fanout_json
+    from lunar_perf.tables import fanout_table
+
+    if processes > subscriptions:
+        raise typer.BadParameter(f"{processes} processes for {subscriptions} subscriptions: at most one each")
+    write_note(f"publishing {size:,} bytes to up to {subscriptions} subscriptions in {processes} processes")
+    result = _or_exit(
+        lambda: run_fanout(size, subscriptions, processes, rounds=rounds, publishes=publishes, loan=loan, idle=idle)
+    )
+    _show(as_json, fanout_json(result), [fanout_table(result)], result.note)
+
+
+@app.command(epilog=examples("lunar perf footprint", "lunar perf footprint --processes 20 --json"))
+def footprint(
+    processes: Annotated[int, typer.Option(min=2, metavar="N", help="Size of the crowd.")] = 100,
+    seconds: Annotated[float, typer.Option(min=0.5, metavar="S", help="How long to watch the idle node.")] = 5.0,
+    at_once: Annotated[bool, typer.Option("--at-once", help="Start the crowd as fast as it can be started.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what Lunar costs while nothing is sent: start-up, an idle node, a crowd of processes that all match."""
+    from dataclasses import asdict
+
+    from lunar_perf.footprint import measure_crowd, measure_idle, measure_start_up
+    from lunar_perf.tables import footprint_table
+
+    write_note("start-up")
+    start_up = _or_exit(measure_start_up)
+    write_note(f"an idle node, for {seconds:g} s")
+    idle = _or_exit(lambda: measure_idle(seconds))
+    write_note(f"{processes} processes, each matched with all")
+    crowd = _or_exit(lambda: measure_crowd(processes, at_once))
+    document = {"start_up": asdict(start_up), "idle": asdict(idle), "crowd": asdict(crowd)}
+    _show(as_json, document, [footprint_table(start_up, idle, crowd)], "")
+
+
+@app.command(
+    epilog=examples(
+        "lunar perf compare --quick",
+        "lunar perf compare --only iceoryx2 --only pyzmq",
+        "lunar perf compare --json --plot compare.png > compare.json",
+    )
+)
+def compare(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="PEER", help="Compare with this peer only; repeatable.")
+    ] = None,
+    repetitions: Annotated[int, typer.Option(min=1, metavar="N", help="How often everything is measured.")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="A third of the time, rougher figures.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw latency by percentile and by size into this file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure Lunar and its peers doing the same work, interleaved in one run, and hold Lunar to its targets.
+
+    A peer that is not installed is left out; `pip install lunar-mom[compare]` installs all of them.
+    """
+    from lunar_perf.compare import compare
+    from lunar_perf.peer import PEERS
+    from lunar_perf.report import comparison_json
+    from lunar_perf.tables import comparison_tables
+
+    unknown = [name for name in only or [] if name not in PEERS or name == "lunar"]
+    if unknown:
+        known = ", ".join(name for name in PEERS if name != "lunar")
+        raise typer.BadParameter(f"unknown peer {', '.join(unknown)}; known: {known}")
+    comparison = compare(only or [], repetitions=repetitions, quick=quick, sweep=plot is not None, progress=write_note)
+    _warn_of_gaps(comparison)
+    _show(as_json, comparison_json(comparison), comparison_tables(comparison), "")
+    if plot is not None:
+        _draw(comparison, plot)
+
+
+def _warn_of_gaps(comparison: Comparison) -> None:
+    from lunar_perf.peer import REMEDY
+
+    for name, reason in comparison.unavailable.items():
+        write_warning(f"{name} is left out: {reason}; remedy: {REMEDY}")
+    for failure in comparison.results.failures:
+        write_warning(f"{failure.key}, repetition {failure.repetition + 1}, gave no result: {failure.reason}")
+
+
+def _draw(comparison: Comparison, path: Path) -> None:
+    from lunar_perf.peer import REMEDY
+    from lunar_perf.plots import write_plot
+
+    try:
+        write_plot(comparison, path)
+    except ImportError as error:
+        write_error(f"no plot: {error}; remedy: {REMEDY}")
+        raise typer.Exit(exit_codes.NOT_FOUND) from error
+    except OSError as error:
+        write_error(f"no plot: {error}")
+        raise typer.Exit(exit_codes.NOT_FOUND) from error
+    write_note(f"drawn into {path}")
+
+
+def _or_exit(measure: Callable[[], T]) -> T:
+    """What a measurement gives, or its reason on stderr and a failing exit code."""
+    from subprocess import SubprocessError
+
+    from lunar_perf.children import RunFailed
+
+    try:
+        return measure()
+    except (RunFailed, SubprocessError) as error:
+        write_error(str(error))
+        raise typer.Exit(exit_codes.NOT_FOUND) from error
+
+
+def _show(as_json: bool, document: Mapping[str, object], tables: Sequence[TextTable], note: str) -> None:
+    if as_json:
+        write_json(document)
+        return
+    for index, table in enumerate(tables):
+        if index:
+            write_line()
+        write_table(Table(table.headings, table.rows, table.title))
+    if note:
+        write_warning(note)

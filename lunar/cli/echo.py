@@ -13,7 +13,7 @@ from lunar.cli.graph_view import absolute_name, summarize_qos
 from lunar.cli.output import flush_output, write_bytes, write_json, write_line, write_note, write_warning
 from lunar.cli.payload import encode_payload, show_payload
 from lunar.cli.qos_choice import observing_qos, starvation_warnings
-from lunar.cli.quantities import plural
+from lunar.cli.quantities import format_count, plural
 from lunar.cli.snapshots import look_at_topic
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def _echo(request: EchoRequest, topic: str, qos: QoS) -> int:
     return exit_codes.OK if received >= enough else exit_codes.NOT_FOUND
 
 
-def _printer(request: EchoRequest, topic: str) -> Callable[[Sample], None]:
+def _printer(request: EchoRequest, topic: str) -> Callable[[Sample[memoryview]], None]:
     match request.form:
         case "raw":
             return lambda sample: write_bytes(sample.message)
@@ -100,7 +100,7 @@ def _printer(request: EchoRequest, topic: str) -> Callable[[Sample], None]:
             return lambda sample: _print_text(sample, request.limit_bytes, request.verbose)
 
 
-def _print_json(sample: Sample, topic: str) -> None:
+def _print_json(sample: Sample[memoryview], topic: str) -> None:
     payload = encode_payload(sample.message)
     write_json(
         {
@@ -116,7 +116,7 @@ def _print_json(sample: Sample, topic: str) -> None:
     )
 
 
-def _print_text(sample: Sample, limit_bytes: int | None, verbose: bool) -> None:
+def _print_text(sample: Sample[memoryview], limit_bytes: int | None, verbose: bool) -> None:
     if verbose:
         info = sample.info
         sent = datetime.fromtimestamp(info.source_time_ns * 1e-9).astimezone().isoformat(timespec="microseconds")
@@ -124,11 +124,14 @@ def _print_text(sample: Sample, limit_bytes: int | None, verbose: bool) -> None:
     write_line(show_payload(sample.message, limit_bytes))
 
 
-def _report_losses(subscription: Subscription) -> None:
+def _report_losses(subscription: Subscription[memoryview]) -> None:
     counts = subscription.statistics()
+    causes = {
+        "overwritten before they were taken": counts.lost_overwritten,
+        "because too many were held": counts.lost_held,
+        "expired": counts.lost_expired,
+    }
     if counts.lost:
-        write_warning(
-            f"{plural(counts.lost, 'message')} lost of {plural(counts.lost + counts.received, 'message')}: "
-            f"{counts.lost_overwritten:,} overwritten before they were taken, {counts.lost_held:,} because too many "
-            f"were held, {counts.lost_expired:,} expired"
-        )
+        published = plural(counts.lost + counts.received, "message")
+        reasons = ", ".join(f"{format_count(count)} {cause}" for cause, count in causes.items() if count)
+        write_warning(f"{format_count(counts.lost)} of {published} lost: {reasons}")

@@ -77,14 +77,13 @@ def view_topics(snapshot: GraphSnapshot, *, hidden: bool = False) -> list[TopicV
 
     Args:
         snapshot: The graph.
-        hidden: Include hidden topics, and the endpoints of hidden nodes.
+        hidden: Include hidden topics. The endpoints of hidden nodes are always there: they publish and receive too.
     """
     endpoints: dict[str, tuple[list[EndpointInfo], list[EndpointInfo]]] = {}
-    for node in view_nodes(snapshot, hidden=hidden):
-        for endpoint in node.endpoints:
-            if hidden or not is_hidden(endpoint.topic):
-                ends = endpoints.setdefault(endpoint.topic, ([], []))
-                ends[endpoint.kind == "subscription"].append(endpoint)
+    for endpoint in snapshot.endpoints:
+        if hidden or not is_hidden(endpoint.topic):
+            ends = endpoints.setdefault(endpoint.topic, ([], []))
+            ends[endpoint.kind == "subscription"].append(endpoint)
     return [
         TopicView(name, _by_node(publishers), _by_node(subscriptions))
         for name, (publishers, subscriptions) in sorted(endpoints.items())

@@ -76,9 +76,7 @@ async def _measure(request: MeasureRequest, topic: str) -> int:
     async with session.open_node(request.quantity, report_losses=False) as node:
         try:
             async with asyncio.timeout(request.duration_s):
-                typical_bytes = 0 if request.depth else await _typical_size(node, topic)
-                qos = metering_qos(typical_bytes, request.depth)
-                await _count(node.create_subscription(bytes, topic, qos=qos), meter, request, topic)
+                await _count(await _subscribe(node, topic, request.depth), meter, request, topic)
         except TimeoutError:
             pass  # the duration is over, as wished
         finally:
@@ -87,16 +85,20 @@ async def _measure(request: MeasureRequest, topic: str) -> int:
     return exit_codes.OK if total.received else exit_codes.NOT_FOUND
 
 
-async def _typical_size(node: Node, topic: str) -> int:
-    """Looks at one message, to know how deep a queue may be without tying up much of the publisher's memory."""
-    probe = node.create_subscription(bytes, topic, qos=metering_qos(0, depth=1))
-    try:
-        return len(await probe.receive())
-    finally:
-        probe.close()
+async def _subscribe(node: Node, topic: str, depth: int | None) -> Subscription[memoryview]:
+    """Subscribes with a queue as deep as suits the size of the messages, which only a message can tell."""
+    subscription = node.create_subscription(bytes, topic, qos=metering_qos(0, depth))
+    if depth is not None:
+        return subscription
+    qos = metering_qos(len(await subscription.receive()))
+    if qos == subscription.qos:
+        return subscription
+    shallower = node.create_subscription(bytes, topic, qos=qos)
+    subscription.close()
+    return shallower
 
 
-async def _count(subscription: Subscription, meter: Meter, request: MeasureRequest, topic: str) -> NoReturn:
+async def _count(subscription: Subscription[memoryview], meter: Meter, request: MeasureRequest, topic: str) -> NoReturn:
     report_s = time.monotonic() + request.interval_s
     burst = 0
     while True:
@@ -113,7 +115,9 @@ async def _count(subscription: Subscription, meter: Meter, request: MeasureReque
                 _print(measurement, "window", request, topic)
 
 
-async def _next_burst(subscription: Subscription, burst: int, until_s: float) -> Sequence[Sample]:
+async def _next_burst(
+    subscription: Subscription[memoryview], burst: int, until_s: float
+) -> Sequence[Sample[memoryview]]:
     """Takes what has come, after a wait that depends on how much it was last time.
 
     Args:

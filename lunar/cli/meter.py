@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _QUIET_PERIODS = 2.0
-"""A publisher counts as quiet, and its rate sinks, after this many of its mean periods without a sample."""
+_QUIET_S = 0.1
+"""A publisher counts as quiet, and its rate sinks, after this many of its mean periods without a sample, but not within
+the time that a reader may be late."""
 
 _CLOCK_STEP_NS = 1_000_000
 """A period below minus this means that the wall clock was set back, and is no period. Less than this is jitter of
@@ -141,7 +143,7 @@ class _Tally:
         if not steps or span_s <= 0:
             return 0.0
         quiet_s = now_s - self.heard_s
-        if quiet_s > _QUIET_PERIODS * span_s / steps:
+        if quiet_s > max(_QUIET_S, _QUIET_PERIODS * span_s / steps):
             span_s += quiet_s
         return steps / span_s
 

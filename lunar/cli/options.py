@@ -52,7 +52,9 @@ NodeName = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text; streams print a document a line.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print details too.")]
-ShowHidden = Annotated[bool, typer.Option("--all", "-a", help="Include the nodes that this command line starts.")]
+ShowHidden = Annotated[
+    bool, typer.Option("--all", "-a", help="Include hidden names: those with a part that begins with _.")
+]
 
 QosProfile = Annotated[Profile | None, typer.Option("--qos-profile", help="A preset to begin with.")]
 QosReliability = Annotated[Reliability | None, typer.Option("--qos-reliability", help="Reliability.")]

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _YIELD_EVERY = 256
 """A publisher that never has to wait lets the loop run after so many messages, so that Ctrl-C gets in."""
-_DRAIN_S = 1.0
-_DRAIN_POLL_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -117,13 +115,12 @@ async def _publish(request: PublishRequest, topic: str) -> int:
         try:
             await _publish_paced(publisher, request, started_s)
             await asyncio.sleep(request.keep_alive_s)
-            await _drain(publisher)
         finally:
             _report(publisher, time.monotonic() - started_s, request.as_json)
     return exit_codes.OK
 
 
-async def _find_subscribers(publisher: Publisher, request: PublishRequest, topic: str) -> bool:
+async def _find_subscribers(publisher: Publisher[object], request: PublishRequest, topic: str) -> bool:
     wanted = request.wait_subscribers
     if publisher.subscriber_count >= wanted:
         return True
@@ -137,7 +134,7 @@ async def _find_subscribers(publisher: Publisher, request: PublishRequest, topic
     return True
 
 
-async def _publish_paced(publisher: Publisher, request: PublishRequest, started_s: float) -> None:
+async def _publish_paced(publisher: Publisher[object], request: PublishRequest, started_s: float) -> None:
     published = 0
     while request.count is None or published < request.count:
         if request.rate_hz is not None:
@@ -150,17 +147,7 @@ async def _publish_paced(publisher: Publisher, request: PublishRequest, started_
         published += 1
 
 
-async def _drain(publisher: Publisher) -> None:
-    """Gives the subscriptions a moment to take what they have not taken yet, before the publisher goes."""
-    patience_s = time.monotonic() + _DRAIN_S
-    while queued := sum(match.queued for match in publisher.statistics().matches):
-        if time.monotonic() > patience_s:
-            write_warning(f"{plural(queued, 'message')} had not been taken when the publisher left")
-            return
-        await asyncio.sleep(_DRAIN_POLL_S)
-
-
-def _report(publisher: Publisher, duration_s: float, as_json: bool) -> None:
+def _report(publisher: Publisher[object], duration_s: float, as_json: bool) -> None:
     counts = publisher.statistics()
     if as_json:
         write_json(

@@ -17,7 +17,7 @@ from lunar.cli.output import write_warning
 from lunar.events import SamplesLost
 
 
-def run(command: Coroutine[None, None, int]) -> int:
+def run(command: Coroutine[object, object, int]) -> int:
     """Runs a command to its end, or until Ctrl-C cancels it.
 
     Args:

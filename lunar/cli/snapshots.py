@@ -21,7 +21,7 @@ def look_at_graph() -> GraphSnapshot:
 
 
 def look_at_topic(name: str) -> TopicView:
-    """Looks at one topic, hidden endpoints included.
+    """Looks at one topic.
 
     Args:
         name: Its absolute name.

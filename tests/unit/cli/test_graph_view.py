@@ -40,7 +40,7 @@ def test_hidden_names_are_shown_on_request_only(make_endpoint: MakeEndpoint) -> 
     private = make_endpoint("publisher", topic="/robot/_private/state")
     plain = make_endpoint("publisher")
     snapshot = graph(ours, private, plain)
-    assert [(topic.name, len(topic.subscriptions)) for topic in view_topics(snapshot)] == [("/chatter", 0)]
+    assert [(topic.name, len(topic.subscriptions)) for topic in view_topics(snapshot)] == [("/chatter", 1)]
     assert [topic.name for topic in view_topics(snapshot, hidden=True)] == ["/chatter", "/robot/_private/state"]
     assert [node.full_name for node in view_nodes(snapshot)] == ["/talker", "/talker"]
     assert len(view_nodes(snapshot, hidden=True)) == 3

@@ -11,7 +11,7 @@ from lunar.config import Config
 from lunar.errors import LunarError
 from lunar.graph.descriptions import GraphSnapshot
 from lunar.graph.participant import Participant
-from lunar.graph.waiting import discard_after_fork
+from lunar.graph.waiting import after_fork_in_child, after_fork_in_parent, before_fork
 
 if TYPE_CHECKING:
     from lunar.abc import Transport
@@ -20,6 +20,7 @@ __all__ = ["graph_snapshot", "join", "leave"]
 
 _lock = threading.Lock()
 _participants: dict[tuple[int, str], tuple[Participant, int]] = {}
+_leaving: list[Participant] = []
 _transport: Transport | None = None
 
 
@@ -59,7 +60,12 @@ def leave(participant: Participant) -> None:
             _participants[key] = (participant, users - 1)
             return
         del _participants[key]
-    participant.close()
+        _leaving.append(participant)
+    try:
+        participant.close()
+    finally:
+        with _lock:
+            _leaving.remove(participant)
 
 
 def graph_snapshot(timeout_s: float = 1.0, domain: int | None = None) -> GraphSnapshot:
@@ -95,13 +101,41 @@ def require_same_process(pid: int) -> None:
         raise LunarError("this node was made before a fork; make nodes in the process that uses them")
 
 
+def _all() -> list[Participant]:
+    return [participant for participant, _ in _participants.values()] + _leaving
+
+
+# Forking anyway is better than not at all, should a control thread hang in somebody's log handler.
+_PAUSE_AT_MOST_S = 1.0
+_held: list[threading.Lock] = []
+_paused: list[Participant] = []
+
+
+def _before_fork() -> None:
+    if _lock.acquire(timeout=_PAUSE_AT_MOST_S):
+        _held.append(_lock)
+    _paused.extend(participant for participant in _all() if participant.pause(_PAUSE_AT_MOST_S))
+    before_fork(_PAUSE_AT_MOST_S)
+
+
+def _after_fork_in_parent() -> None:
+    after_fork_in_parent()
+    while _paused:
+        _paused.pop().resume()
+    while _held:
+        _held.pop().release()
+
+
 def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.Lock()
-    for participant, _ in _participants.values():
+    _held.clear()
+    _paused.clear()
+    for participant in _all():
         participant.close_after_fork()
     _participants.clear()
-    discard_after_fork()
+    _leaving.clear()
+    after_fork_in_child()
 
 
 def _at_exit() -> None:
@@ -109,6 +143,6 @@ def _at_exit() -> None:
         participant.close()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 # Not the atexit module: threading's hook runs before the interpreter stops daemon threads from taking its lock.
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]

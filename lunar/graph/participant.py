@@ -81,6 +81,7 @@ class Participant:
             self._epoll.register(fd, select.EPOLLIN)
         self._closing = False
         self._closed = False
+        self._at_work = threading.RLock()
         self._lock = threading.Lock()
         self._names: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="lunar-control", daemon=True)
@@ -172,10 +173,24 @@ class Participant:
                 self._closed = True
                 release_bells()
 
+    def pause(self, timeout_s: float) -> bool:
+        """Waits until the control thread is at rest and keeps it there; `resume` if this returned True.
+
+        A fork needs that: what is half done (a socket accepted, in no list yet) the child could not find and close.
+        """
+        return self._at_work.acquire(timeout=timeout_s)
+
+    def resume(self) -> None:
+        """Lets the control thread go on."""
+        self._at_work.release()
+
     def close_after_fork(self) -> None:
         """In a child process: close our copies of the descriptors, and touch nothing that is shared."""
+        self._closing = self._closed = True
         self._epoll.close()
-        os.close(self._wake)
+        wake, self._wake = self._wake, -1
+        if wake >= 0:
+            os.close(wake)
         self._rendezvous.close_descriptors()
         for link in self._links.values():
             link.close_descriptors()
@@ -187,11 +202,14 @@ class Participant:
     def _run(self) -> None:
         try:
             while not self._closing or self._work:
-                for fd, mask in self._poll():
-                    self._serve(fd, mask)
-                self._run_due()
+                ready = self._poll()
+                with self._at_work:
+                    for fd, mask in ready:
+                        self._serve(fd, mask)
+                    self._run_due()
         finally:
-            self._leave()
+            with self._at_work:
+                self._leave()
 
     def _poll(self) -> list[tuple[int, int]]:
         timeout = -1.0

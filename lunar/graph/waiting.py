@@ -18,7 +18,15 @@ from lunar.errors import LunarError, ResourceExhausted
 if TYPE_CHECKING:
     from lunar._native._bus import Mapping
 
-__all__ = ["Bells", "acquire_bells", "discard_after_fork", "forget_loop", "release_bells"]
+__all__ = [
+    "Bells",
+    "acquire_bells",
+    "after_fork_in_child",
+    "after_fork_in_parent",
+    "before_fork",
+    "forget_loop",
+    "release_bells",
+]
 
 
 class _ThreadWaiter:
@@ -172,7 +180,14 @@ class Bells:
     def close_after_fork(self) -> None:
         """In a child process: close our copies of the descriptors and touch nothing that is shared."""
         self._closed = True
-        os.close(self.fd)
+        self._lock = threading.RLock()  # its holder may not exist here
+        for waiter in self._waiters:
+            waiter.dispatch()  # whoever waits is told that it cannot be here
+            waiter.close()
+        self._waiters.clear()
+        self._by_loop.clear()
+        if self.fd >= 0:
+            os.close(self.fd)
 
 
 def _woken(waiter: Waiter) -> None:
@@ -195,6 +210,7 @@ def _leave(loop: asyncio.AbstractEventLoop, waiter: Waiter) -> None:
 _lock = threading.Lock()
 _current: Bells | None = None
 _users = 0
+_held = False
 
 
 def _bells() -> Bells:
@@ -223,10 +239,24 @@ def release_bells() -> None:
             _current = None
 
 
-def discard_after_fork() -> None:
-    """In a child process: forget the parent's bells."""
-    global _current, _users, _lock
-    _lock = threading.Lock()
+def before_fork(timeout_s: float) -> None:
+    """Waits until no other thread opens or closes the bells."""
+    global _held
+    _held = _lock.acquire(timeout=timeout_s)
+
+
+def after_fork_in_parent() -> None:
+    """Lets other threads go on."""
+    global _held
+    if _held:
+        _held = False
+        _lock.release()
+
+
+def after_fork_in_child() -> None:
+    """Forgets the parent's bells."""
+    global _current, _users, _lock, _held
+    _lock, _held = threading.Lock(), False
     if _current is not None:
         _current.close_after_fork()
     _current, _users = None, 0

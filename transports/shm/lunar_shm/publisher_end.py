@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from lunar import abc
@@ -32,7 +33,7 @@ class ShmPublisherEnd(abc.PublisherEnd):
         pool_bytes: Most bytes that its segments may have together.
     """
 
-    __slots__ = ("_channels", "_lock", "_pool_bytes", "_publisher_id", "_segments", "_writer")
+    __slots__ = ("__weakref__", "_channels", "_lock", "_pool_bytes", "_publisher_id", "_segments", "_writer")
 
     def __init__(self, publisher_id: str, pool_bytes: int) -> None:
         self._publisher_id = publisher_id
@@ -42,6 +43,7 @@ class ShmPublisherEnd(abc.PublisherEnd):
         # The control thread connects while the user's thread grows: a new peer must not miss a new segment.
         self._lock = threading.Lock()
         self._writer: Writer[ReadableBuffer] | None = None
+        _ends.add(self)
 
     def bind(self, writer: Writer[ReadableBuffer]) -> None:
         """Names the writer that feeds it."""
@@ -132,3 +134,22 @@ class ShmPublisherEnd(abc.PublisherEnd):
             self._channels.clear()
             while self._segments:
                 os.close(self._segments.pop()[0])
+
+    def close_after_fork(self) -> None:
+        """In a child process: close our copies of the descriptors. Whoever holds the lock does not exist here."""
+        self._writer = None
+        self._channels = {}
+        segments, self._segments = self._segments, []
+        for fd, _ in segments:
+            os.close(fd)
+
+
+_ends: weakref.WeakSet[ShmPublisherEnd] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for end in list(_ends):
+        end.close_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

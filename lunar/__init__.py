@@ -23,7 +23,7 @@ from lunar.errors import (
     PeerFault,
     QoSError,
     ResourceExhausted,
-    TimeoutError,
+    TimeoutError,  # noqa: A004 - it is a builtins.TimeoutError as well
     TransportUnavailable,
     TypeMismatch,
     VerificationError,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from lunar.errors import LunarError
@@ -29,7 +30,7 @@ _OTHERS_EVERY_S = 200e-6
 # A publisher without room looks again by itself; see waiter.c, BLOCKED_RECHECK_NS.
 _BLOCKED_RECHECK_S = 10e-3
 
-_Events = list[tuple[selectors.SelectorKey, int]]
+_Events = list[tuple[selectors.SelectorKey, int]]  # type: ignore[explicit-any]
 
 
 class _SpinningSelector(selectors.EpollSelector):
@@ -40,7 +41,7 @@ class _SpinningSelector(selectors.EpollSelector):
         self.waiter: Waiter | None = None
         self._others_at = 0.0
 
-    def select(self, timeout: float | None = None) -> _Events:
+    def select(self, timeout: float | None = None) -> _Events:  # type: ignore[explicit-any]
         """As the base class. Ready signals are handed to the loop (call_soon) and need no event."""
         waiter = self.waiter
         if waiter is None or not waiter.pending:
@@ -130,10 +131,8 @@ def run(main: Coroutine[object, object, T], *, loop: LoopKind = "auto", debug: b
     Returns:
         What the coroutine returned.
     """
-    factory: Callable[[], asyncio.AbstractEventLoop] = lambda: new_event_loop(loop)
     try:
-        runner = asyncio.Runner(debug=debug, loop_factory=factory)
-        with runner:
+        with asyncio.Runner(debug=debug, loop_factory=partial(new_event_loop, loop)) as runner:
             return runner.run(main)
     finally:
         main.close()  # if it never started

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from lunar.config import MAX_DOMAIN, Config
 from lunar.errors import ClosedError, ConfigError
@@ -24,6 +24,7 @@ from lunar.subscription import Subscription
 
 if TYPE_CHECKING:
     from lunar.events import Event
+    from lunar.messages import MessageType
 
 __all__ = ["Node"]
 
@@ -60,7 +61,7 @@ class Node:
         self._pid = os.getpid()
         self._closed = False
         self._lock = threading.Lock()
-        self._endpoints: set[Publisher[object] | Subscription[object]] = set()
+        self._endpoints: set[Publisher[object] | Subscription[memoryview]] = set()
         self._listeners: list[_Listener] = []
         self._participant = join(config)
         info = NodeInfo(name, self._namespace, self._pid, os.geteuid())
@@ -100,9 +101,8 @@ class Node:
         """
         self._check_open()
         absolute = expand_topic(topic, self._name, self._namespace)
-        made = Publisher[object](
-            self._participant, message_type(message), absolute, qos or QoS(), self.full_name, self._notify, self._forget
-        )
+        kind = cast("MessageType[object, object]", message_type(message))
+        made = Publisher(self._participant, kind, absolute, qos or QoS(), self.full_name, self._notify, self._forget)
         self._keep(made)
         return made
 
@@ -134,7 +134,7 @@ class Node:
         absolute = expand_topic(topic, self._name, self._namespace)
         if callback is not None:
             asyncio.get_running_loop()
-        made = Subscription[memoryview](
+        made = Subscription(
             self._participant, message_type(message), absolute, qos or QoS(), self.full_name, self._notify, self._forget
         )
         self._keep(made)
@@ -149,9 +149,9 @@ class Node:
 
     def _keep(self, made: Publisher[object] | Subscription[memoryview]) -> None:
         with self._lock:
-            self._endpoints.add(made)  # type: ignore[arg-type]
+            self._endpoints.add(made)
 
-    def _forget(self, closed: Publisher[object] | Subscription[object]) -> None:
+    def _forget(self, closed: Publisher[object] | Subscription[memoryview]) -> None:
         with self._lock:
             self._endpoints.discard(closed)
 
@@ -245,5 +245,3 @@ class _Listener:
         if not self.events:
             await self._arrived.wait()
         self._arrived.clear()
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from lunar._native._bus import Loan, Writer, WriterMatch
 from lunar.errors import ResourceExhausted
@@ -48,7 +48,7 @@ class Publisher(Writer[T]):
         self._on_close = on_close
         history_depth = qos.depth if qos.durability == "transient_local" else 0
         # Raw bytes need no encoding: the native side takes any buffer.
-        encode = None if message is RAW_BYTES else message.encode
+        encode = None if cast(object, message) is RAW_BYTES else message.encode
         super().__init__(
             encode,
             spin_ns(qos.resources),
@@ -124,9 +124,7 @@ class Publisher(Writer[T]):
 
     def statistics(self) -> PublisherStatistics:
         """What was published, waited for and lost so far, also by match."""
-        matches = tuple(
-            _match_statistics(match.native, match.remote) for match in list(self._local.matches.values())
-        )
+        matches = tuple(_match_statistics(match.native, match.remote) for match in list(self._local.matches.values()))
         ended = sum(self._local.ended_lost.values())
         return PublisherStatistics(
             topic=self.topic,

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeGuard, TypeVar, cast
 
 from lunar._native._bus import Reader, ReaderMatch
 from lunar.errors import ClosedError
@@ -123,10 +123,8 @@ class Subscription(Reader[T]):
         )
 
     def _start_delivery(self, callback: Callable[[T], Awaitable[None] | None]) -> None:
-        deliver = self._deliver_async if inspect.iscoroutinefunction(callback) else self._deliver_plain
-        self._delivery = asyncio.get_running_loop().create_task(
-            deliver(callback), name=f"deliver {self.topic}"  # type: ignore[arg-type]
-        )
+        deliver = self._deliver_async(callback) if _is_async(callback) else self._deliver_plain(callback)
+        self._delivery = asyncio.get_running_loop().create_task(deliver, name=f"deliver {self.topic}")
 
     async def _deliver_plain(self, callback: Callable[[T], object]) -> None:
         while True:
@@ -139,14 +137,14 @@ class Subscription(Reader[T]):
                     await asyncio.sleep(0)
             except ClosedError:
                 return
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it goes to the loop's exception handler
                 self._report_callback(callback, error)
 
     async def _deliver_async(self, callback: Callable[[T], Awaitable[None]]) -> None:
         async for message in self:
             try:
                 await callback(message)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it goes to the loop's exception handler
                 self._report_callback(callback, error)
             del message  # or it would hold its sample while we wait for the next
 
@@ -170,6 +168,10 @@ class Subscription(Reader[T]):
 
     def __repr__(self) -> str:
         return f"<{'closed ' if self._closed else ''}Subscription of {self.topic}>"
+
+
+def _is_async(callback: Callable[[T], object]) -> TypeGuard[Callable[[T], Awaitable[None]]]:
+    return inspect.iscoroutinefunction(callback)
 
 
 def _match_statistics(native: ReaderMatch, remote: EndpointInfo) -> SubscriptionMatchStatistics:

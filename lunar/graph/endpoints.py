@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lunar.errors import TimeoutError
+from lunar import errors
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -69,7 +69,7 @@ class MatchCount:
                         future = loop.create_future()
                         self._waiting.append((loop, future))
                     await future
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             raise self._late(count, timeout_s, what) from error
 
     def wait_for_blocking(self, count: int, timeout_s: float | None, what: str) -> None:
@@ -78,8 +78,8 @@ class MatchCount:
             if not self._changed.wait_for(lambda: self._count >= count, timeout_s):
                 raise self._late(count, timeout_s, what)
 
-    def _late(self, count: int, timeout_s: float | None, what: str) -> TimeoutError:
-        return TimeoutError(f"{self._count} of {count} {what} after {timeout_s} s")
+    def _late(self, count: int, timeout_s: float | None, what: str) -> errors.TimeoutError:
+        return errors.TimeoutError(f"{self._count} of {count} {what} after {timeout_s} s")
 
 
 def _finish(future: asyncio.Future[None]) -> None:
@@ -145,6 +145,3 @@ class LocalSubscription:
     matches: dict[tuple[Link, str], SubscriptionMatch] = field(default_factory=dict)
     ended_lost: dict[LossCause, int] = field(default_factory=dict)
     deadlines_missed: int = 0
-
-
-

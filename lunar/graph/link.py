@@ -151,9 +151,8 @@ class Link(abc.Channel):
         chunk: list[bytes] = []
         size_bytes = 0
         for index, operation in enumerate(operations):
-            if index == 0 and fds:
-                operation = {**operation, "fds": len(fds)}
-            text = json.dumps(operation, separators=(",", ":")).encode()
+            told = {**operation, "fds": len(fds)} if index == 0 and fds else operation
+            text = json.dumps(told, separators=(",", ":")).encode()
             if chunk and size_bytes + len(text) > _PACKET_BYTES:
                 self._send_packet(chunk, fds)
                 chunk, size_bytes, fds = [], 0, ()

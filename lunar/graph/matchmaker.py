@@ -42,6 +42,11 @@ class Matchmaker:
         self.publishers: dict[str, LocalPublisher] = {}
         self.subscriptions: dict[str, LocalSubscription] = {}
 
+    @property
+    def endpoints(self) -> list[LocalPublisher | LocalSubscription]:
+        """Both kinds, publishers first."""
+        return [*self.publishers.values(), *self.subscriptions.values()]
+
     def add_publisher(self, local: LocalPublisher) -> None:
         """A publisher was created here; its announcement has been sent."""
         self.publishers[local.info.id] = local
@@ -196,9 +201,7 @@ class Matchmaker:
         self._kick()
 
 
-def _report_mismatch(
-    decision: MatchDecision, local: LocalPublisher | LocalSubscription, remote: EndpointInfo
-) -> None:
+def _report_mismatch(decision: MatchDecision, local: LocalPublisher | LocalSubscription, remote: EndpointInfo) -> None:
     if isinstance(decision, IncompatibleQoS):
         local.notify(events.IncompatibleQoS(local.info, remote, decision.incompatibilities))
     elif isinstance(decision, TypeMismatch):
@@ -216,9 +219,10 @@ def _keep_losses(local: LocalPublisher | LocalSubscription, native: ReaderMatch 
 
 def report_losses(local: LocalPublisher | LocalSubscription) -> None:
     """Tells what was lost since the last report, one event a match and cause."""
-    for ended in list(local.matches.values()):
-        for cause, count in _losses(ended.native).items():
-            new = count - ended.reported.get(cause, 0)
+    matches: list[PublisherMatch | SubscriptionMatch] = [*local.matches.values()]
+    for found in matches:
+        for cause, count in _losses(found.native).items():
+            new = count - found.reported.get(cause, 0)
             if new > 0:
-                ended.reported[cause] = count
-                local.notify(events.SamplesLost(local.info, ended.remote, new, cause))
+                found.reported[cause] = count
+                local.notify(events.SamplesLost(local.info, found.remote, new, cause))

@@ -18,7 +18,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVarTuple
 
 from lunar import events
 from lunar.errors import LunarError, PeerFault
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["Participant"]
 
 _log = logging.getLogger("lunar")
+
+Ts = TypeVarTuple("Ts")
 
 _CONNECT_AGAIN_S = 0.02
 _REPORT_LOSSES_EVERY_S = 0.25
@@ -70,9 +73,9 @@ class Participant:
         self._links: dict[int, Link] = {}
         self._nodes: dict[str, tuple[NodeInfo, Callable[[Event], None]]] = {}
         self._connecting: set[str] = set()
-        self.matchmaker = Matchmaker(lambda: self._links.values(), self.bells.kick_all)
+        self.matchmaker = Matchmaker(self._links.values, self.bells.kick_all)
         self.promises = Promises(self.matchmaker, self.call_later)
-        self._work: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._work: deque[Callable[[], object]] = deque()
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -90,9 +93,9 @@ class Participant:
 
     # ---- for other threads ------------------------------------------------------------------------------------
 
-    def post(self, function: Callable[..., object], *args: object) -> None:
+    def post(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
         """Runs a function in the control thread, soon and in order."""
-        self._work.append((function, args))
+        self._work.append(partial(function, *args))
         try:
             os.eventfd_write(self._wake, 1)
         except OSError:  # closed, or full of wake-ups
@@ -164,7 +167,7 @@ class Participant:
         return result[0]
 
     def close(self) -> None:
-        """Says goodbye to everybody and ends the thread; a second call waits for the same. Not in the control thread."""
+        """Says goodbye to everybody and ends the thread; a second call waits too. Not for the control thread."""
         self._closing = True
         self.post(lambda: None)
         self._thread.join()
@@ -194,7 +197,7 @@ class Participant:
         self._rendezvous.close_descriptors()
         for link in self._links.values():
             link.close_descriptors()
-        for local in (*self.matchmaker.publishers.values(), *self.matchmaker.subscriptions.values()):
+        for local in self.matchmaker.endpoints:
             (local.writer if isinstance(local, LocalPublisher) else local.reader)._close()
 
     # ---- the control thread -----------------------------------------------------------------------------------
@@ -221,18 +224,16 @@ class Participant:
 
     def _run_due(self) -> None:
         for _ in range(len(self._work)):
-            function, args = self._work.popleft()
-            self._guarded(function, *args)
+            self._guarded(self._work.popleft())
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
             self._guarded(heapq.heappop(self._timers)[2])
 
-    def _guarded(self, function: Callable[..., object], *args: object) -> None:
+    def _guarded(self, function: Callable[[], object]) -> None:
         try:
-            function(*args)
-        except Exception:
-            # One bad request must not end the thread that everybody depends on.
-            _log.exception("the control thread failed in %s", getattr(function, "__qualname__", function))
+            function()
+        except Exception:  # noqa: BLE001 - one bad request must not end the thread that everybody depends on
+            _log.exception("the control thread failed in %s", function)
 
     def _serve(self, fd: int, mask: int) -> None:
         if fd == self._wake:
@@ -282,9 +283,9 @@ class Participant:
             except OSError as error:
                 # Out of descriptors: leave it in the backlog and look again when some may have been freed.
                 _log.error("cannot accept a peer: %s", error.strerror)
-                self._epoll.modify(self._rendezvous.listener.fileno(), 0)
                 listener = self._rendezvous.listener.fileno()
-                self.call_later(0.5, lambda: self._epoll.modify(listener, select.EPOLLIN))
+                self._epoll.modify(listener, 0)
+                self.call_later(0.5, partial(self._epoll.modify, listener, select.EPOLLIN))
                 return
             connection.setblocking(False)
             self._greet_if_allowed(connection, None)
@@ -316,7 +317,7 @@ class Participant:
         operations: list[Operation] = [{"op": "node", "node": _bare(node)} for node, _ in self._nodes.values()]
         operations += [
             {"op": "endpoint", "endpoint": local.info.to_dict()}
-            for local in (*self.matchmaker.publishers.values(), *self.matchmaker.subscriptions.values())
+            for local in self.matchmaker.endpoints
             if local.info.kind in announces
         ]
         link.send_operations([*operations, {"op": "synced"}])
@@ -375,7 +376,10 @@ class Participant:
             os.close(fd)
         if fds or not link.greeted:
             raise PeerFault(f"it sent {str(op)[:40]!r} before its greeting, or with descriptors", link.pid)
-        match op:
+        self._handle_news(link, operation)
+
+    def _handle_news(self, link: Link, operation: Operation) -> None:
+        match operation["op"]:
             case "synced":
                 link.synced = True
             case "bye":
@@ -391,7 +395,7 @@ class Participant:
                 remote = link.endpoints.pop(str(operation.get("id")), None)
                 if remote is not None:
                     self.matchmaker.remote_removed(link, remote)
-            case _:
+            case op:
                 raise PeerFault(f"it sent an unknown operation {str(op)[:40]!r}", link.pid)
 
     def _identify(self, link: Link, hello: Operation) -> None:
@@ -491,7 +495,7 @@ class Participant:
         return [name for name in self._rendezvous.others() if name not in synced]
 
     def _describe(self, missing: list[str]) -> tuple[list[NodeInfo], list[str]]:
-        own = [local.info for local in (*self.matchmaker.publishers.values(), *self.matchmaker.subscriptions.values())]
+        own = [local.info for local in self.matchmaker.endpoints]
         nodes = [_with_endpoints(node, own) for node, _ in self._nodes.values()]
         for link in self._links.values():
             if link.name != self._rendezvous.name:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 from lunar_perf.children import START_UP_S, Child, run_children
 from lunar_perf.fit import Line
+from lunar_perf.floor import memcpy_bytes_per_s
 from lunar_perf.pinning import place
 from lunar_perf.work import new_channel
 
@@ -83,6 +84,7 @@ class FanoutResult:
         delivered: samples that the receivers got.
         overwritten: samples that the receivers did not get because the next came first (keep_last).
         pool_bytes: the publisher's memory for the topic with most subscriptions, after the run.
+        memcpy_us: one copy of the payload, cycling through as much memory as that, right after the run.
         note: what a reader has to know about the placement, or empty.
     """
 
@@ -93,6 +95,7 @@ class FanoutResult:
     delivered: int
     overwritten: int
     pool_bytes: int
+    memcpy_us: float
     note: str
 
 
@@ -125,6 +128,8 @@ def _summarise(
     work: FanoutWork, published: Mapping[str, object], receivers: Sequence[Mapping[str, int]], note: str
 ) -> FanoutResult:
     publish_us = _numbers(published["publish_us"])
+    pool_bytes = int(str(published["pool_bytes"]))
+    chunks = max(1, pool_bytes // work.size_bytes)
     above = [(count, cost) for count, cost in publish_us.items() if count >= work.processes]
     below = [(count, cost) for count, cost in publish_us.items() if count <= work.processes]
     return FanoutResult(
@@ -134,7 +139,8 @@ def _summarise(
         per_process_us=Line.through(below).slope if len(below) > 1 else None,
         delivered=sum(each["received"] for each in receivers),
         overwritten=sum(each["lost"] for each in receivers),
-        pool_bytes=int(str(published["pool_bytes"])),
+        pool_bytes=pool_bytes,
+        memcpy_us=work.size_bytes / memcpy_bytes_per_s(work.size_bytes, chunks) * 1e6,
         note=note,
     )
 

@@ -73,6 +73,7 @@ def fanout_json(result: FanoutResult) -> dict[str, object]:
         "delivered": result.delivered,
         "overwritten": result.overwritten,
         "pool_bytes": result.pool_bytes,
+        "memcpy_us": round(result.memcpy_us, _FIGURE_DIGITS),
         "note": result.note,
     }
 

@@ -61,6 +61,7 @@ def fanout_table(result: FanoutResult) -> TextTable:
         (f"one more {what}", "" if cost is None else f"{cost:.3f}")
         for what, cost in (("subscription", result.per_subscription_us), ("process", result.per_process_us))
     ]
+    rows.append(("for comparison: one memcpy", f"{result.memcpy_us:.3f}"))
     return TextTable(title, ("subscriptions", "CPU us a publish"), rows)
 
 

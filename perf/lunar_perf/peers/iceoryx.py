@@ -31,26 +31,19 @@ def _depth(work: Work) -> int:
 
 
 class _Endpoints:
-    """One publisher and one subscriber of one service each way; only what a role needs is opened."""
+    """A publisher of one service and a subscriber of another, matched."""
 
-    def __init__(self, work: Work, out: str | None, into: str | None) -> None:
+    def __init__(self, work: Work, out: str, into: str) -> None:
         self._node = iox.NodeBuilder.new().create(iox.ServiceType.Ipc)
-        self.publisher: Any = None
-        self.subscriber: Any = None
-        services = []
-        if out is not None:
-            service = self._service(work, out)
-            services.append(service)
-            self.publisher = (
-                service.publisher_builder()
-                .initial_max_slice_len(work.size_bytes)
-                .backpressure_strategy(iox.BackpressureStrategy.RetryUntilDelivered)
-                .create()
-            )
-        if into is not None:
-            service = self._service(work, into)
-            services.append(service)
-            self.subscriber = service.subscriber_builder().create()
+        services = [self._service(work, name) for name in (out, into)]
+        self.publisher: Any = (
+            services[0]
+            .publisher_builder()
+            .initial_max_slice_len(work.size_bytes)
+            .backpressure_strategy(iox.BackpressureStrategy.RetryUntilDelivered)
+            .create()
+        )
+        self.subscriber: Any = services[1].subscriber_builder().create()
         for service in services:
             counts = service.dynamic_config
             while counts.number_of_publishers < 1 or counts.number_of_subscribers < work.subscribers:
@@ -82,9 +75,8 @@ class _Endpoints:
             time.sleep(POLL_S)
 
     def close(self) -> None:
-        for port in (self.publisher, self.subscriber):
-            if port is not None:
-                port.delete()
+        self.publisher.delete()
+        self.subscriber.delete()
 
 
 class Iceoryx:
@@ -154,7 +146,7 @@ class Iceoryx:
 
     def send(self, work: Work, meter: Meter, done: Event) -> int:
         """Loan, write (the sequence number only, when loaned), send, until the time is over."""
-        ends = _Endpoints(work, "stream", None)
+        ends = _Endpoints(work, "stream", "ready")
         buffer = stamped(work.size_bytes)
         source = (ctypes.c_uint8 * work.size_bytes).from_buffer(buffer)
         loan, pack, address = ends.publisher.loan_slice_uninit, STAMP.pack_into, ctypes.addressof(source)
@@ -171,6 +163,9 @@ class Iceoryx:
 
         pack(buffer, 0, WARM_UP)
         ends.send_first(work, bytes(buffer))
+        # Until the receiver has looked once, a full queue discards in spite of the strategy.
+        while ends.subscriber.receive() is None:
+            time.sleep(POLL_S)
         burst(WARM_UP + 1, work.warmup)
         meter.start()
         sent = 0
@@ -186,8 +181,11 @@ class Iceoryx:
 
     def receive(self, work: Work, meter: Meter) -> Tally:
         """Busy loop until the end marker."""
-        ends = _Endpoints(work, None, "stream")
-        tally, expected, receive = Tally(), WARM_UP, ends.subscriber.receive
+        ends = _Endpoints(work, "ready", "stream")
+        tally, expected, receive = Tally(), WARM_UP + 1, ends.subscriber.receive
+        while receive() is None:
+            pass
+        ends.send_first(work, bytes(work.size_bytes))
         unpack, view = STAMP.unpack, ctypes.string_at
         meter.start()
         while expected != FINISHED:

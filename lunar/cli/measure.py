@@ -109,7 +109,7 @@ async def _count(subscription: Subscription[memoryview], meter: Meter, request: 
         burst = len(samples)
         del samples  # released before the next burst is taken
         if now_s >= report_s:
-            report_s += request.interval_s
+            report_s = max(report_s + request.interval_s, now_s)
             measurement = meter.report(now_s)
             if measurement.span_s:
                 _print(measurement, "window", request, topic)
@@ -125,18 +125,17 @@ async def _next_burst(
         burst: How many samples came last time.
         until_s: Monotonic time at which to stop waiting for a sample.
     """
+    # Nothing may be awaited between taking samples and counting them: there Ctrl-C would lose them. Not even if we are
+    # behind, as after a full burst, may nothing be awaited at all: that would keep Ctrl-C out.
     if burst >= _FAST_BURST:
-        # Behind, if the last burst was full. Even then the loop must run once, or a publisher that is faster than we
-        # are would keep Ctrl-C out.
         await asyncio.sleep(0 if burst == _BURST else _POLL_S)
         return subscription.take(_BURST)
+    await asyncio.sleep(0)
     try:
         async with asyncio.timeout(max(0.0, until_s - time.monotonic())):
-            samples = await subscription.receive_many(_BURST)
+            return await subscription.receive_many(_BURST)
     except TimeoutError:
         return ()
-    await asyncio.sleep(0)
-    return samples
 
 
 def _print(measurement: Measurement, kind: Literal["window", "total"], request: MeasureRequest, topic: str) -> None:

@@ -39,10 +39,8 @@ def start() -> Iterator[Start]:
     """``start(*arguments)``: a running command, which does not outlive the test."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str, stdin: int | None = None) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [*LUNAR, *arguments], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def start(*arguments: str, stdout: int = subprocess.PIPE) -> "subprocess.Popen[str]":
+        process = subprocess.Popen([*LUNAR, *arguments], stdout=stdout, stderr=subprocess.PIPE, text=True)
         processes.append(process)
         return process
 
@@ -137,8 +135,7 @@ def test_a_process_that_hangs_is_named(start: Start) -> None:
     finally:
         hung.send_signal(signal.SIGCONT)
     assert result.returncode == 0
-    assert "not all is shown" in result.stderr
-    assert str(hung.pid) in result.stderr
+    assert re.search("not all is shown: .* does not answer", result.stderr)
 
 
 def complete(words: str) -> list[str]:
@@ -418,25 +415,27 @@ def test_pub_gives_up_when_nobody_listens() -> None:
 # ---- Ctrl-C ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["topic", "echo", "chatter"], ["topic", "hz", "chatter"], ["topic", "bw", "chatter", "--json"]],
-    ids=" ".join,
-)
-@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
-def test_ctrl_c_ends_a_reader(arguments: list[str], busy: bool, node: lunar.Node, start: Start) -> None:
-    """Also while messages come faster than it reads them."""
+READERS = [["topic", "echo", "chatter"], ["topic", "hz", "chatter"], ["topic", "bw", "chatter", "--json"]]
+
+
+@pytest.mark.parametrize("arguments", READERS, ids=" ".join)
+def test_ctrl_c_ends_a_reader_that_waits(arguments: list[str], node: lunar.Node, start: Start) -> None:
     publisher = node.create_publisher(bytes, "chatter")
     reader = start(*arguments)
     publisher.wait_for_subscribers_blocking(1, timeout_s=TIMEOUT_S)
-    if busy:
-        publish_paced(publisher, 300_000, duration_s=0.1, size_bytes=8)
+    assert finish(reader, interrupt=True)[0] == 130
+
+
+@pytest.mark.parametrize("arguments", READERS, ids=" ".join)
+def test_ctrl_c_ends_a_reader_that_cannot_keep_up(arguments: list[str], node: lunar.Node, start: Start) -> None:
+    publisher = node.create_publisher(bytes, "chatter")
+    reader = start(*arguments, "--qos-depth", "100000", stdout=subprocess.DEVNULL)
+    publisher.wait_for_subscribers_blocking(1, timeout_s=TIMEOUT_S)
+    publisher.publish_many([b"x"] * 100_000)
     reader.send_signal(signal.SIGINT)
     deadline_s = time.monotonic() + TIMEOUT_S
-    while busy and reader.poll() is None and time.monotonic() < deadline_s:
-        publish_paced(publisher, 300_000, duration_s=0.01, size_bytes=8)
-        os.set_blocking(reader.stdout.fileno(), False)  # type: ignore[union-attr]
-        reader.stdout.read()  # type: ignore[union-attr]
+    while reader.poll() is None and time.monotonic() < deadline_s:
+        publisher.publish_many([b"x"] * 1000)
     assert finish(reader)[0] == 130
 
 

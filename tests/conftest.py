@@ -78,7 +78,8 @@ def _held(runtime_dir: Path) -> list[str]:
     # A mapping keeps its memfd's pages although its descriptor is closed.
     maps = Path("/proc/self/maps").read_text().splitlines()
     held += [f"mapping of {line.split('/memfd:', 1)[1]}" for line in maps if "/memfd:" in line]
-    held += [f"file {path.relative_to(runtime_dir)}" for path in runtime_dir.rglob("*")]
+    # The domain's folder stays for the next who comes.
+    held += [f"file {path.relative_to(runtime_dir)}" for path in runtime_dir.rglob("*") if not path.is_dir()]
     held += [f"process {child.pid}" for child in psutil.Process().children(recursive=True)]
     return held
 

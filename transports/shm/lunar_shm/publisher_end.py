@@ -33,13 +33,15 @@ class ShmPublisherEnd(abc.PublisherEnd):
         pool_bytes: Most bytes that its segments may have together.
     """
 
-    __slots__ = ("__weakref__", "_channels", "_lock", "_pool_bytes", "_publisher_id", "_segments", "_writer")
+    __slots__ = ("__weakref__", "_channels", "_lock", "_passed", "_pool_bytes", "_publisher_id", "_segments", "_writer")
 
     def __init__(self, publisher_id: str, pool_bytes: int) -> None:
         self._publisher_id = publisher_id
         self._pool_bytes = pool_bytes
         self._segments: list[tuple[int, int]] = []  # descriptor, size
         self._channels: dict[abc.Channel, int] = {}  # matches served over each
+        # How many segments each peer has. It keeps them while it has no match with us, and must not get one twice.
+        self._passed: weakref.WeakKeyDictionary[abc.Channel, int] = weakref.WeakKeyDictionary()
         # The control thread connects while the user's thread grows: a new peer must not miss a new segment.
         self._lock = threading.Lock()
         self._writer: Writer[ReadableBuffer] | None = None
@@ -61,14 +63,14 @@ class ShmPublisherEnd(abc.PublisherEnd):
             size_bytes = self._affordable(writer, writer._next_segment_bytes(size_class), chunk_bytes)
             fd = create_memory("lunar-segment", size_bytes)
             try:
-                index = writer._add_segment(fd, size_bytes, size_class)
+                writer._add_segment(fd, size_bytes, size_class)
                 seal_memory(fd, read_only=True)
             except BaseException:
                 os.close(fd)
                 raise
             self._segments.append((fd, size_bytes))
             for channel in self._channels:
-                self._pass_segment(channel, index)
+                self._pass_segments(channel)
 
     def _affordable(self, writer: Writer[ReadableBuffer], wanted_bytes: int, chunk_bytes: int) -> int:
         left_bytes = self._pool_bytes - writer._pool_bytes
@@ -82,10 +84,12 @@ class ShmPublisherEnd(abc.PublisherEnd):
             "release samples earlier, or raise LUNAR_POOL_BYTES",
         )
 
-    def _pass_segment(self, channel: abc.Channel, index: int) -> None:
-        fd, size_bytes = self._segments[index]
-        body = {"op": "segment", "publisher": self._publisher_id, "index": index, "size_bytes": size_bytes}
-        channel.send(body, [fd])
+    def _pass_segments(self, channel: abc.Channel) -> None:
+        for index in range(self._passed.get(channel, 0), len(self._segments)):
+            fd, size_bytes = self._segments[index]
+            body = {"op": "segment", "publisher": self._publisher_id, "index": index, "size_bytes": size_bytes}
+            channel.send(body, [fd])
+            self._passed[channel] = index + 1
 
     def connect(self, terms: abc.MatchTerms, channel: abc.Channel) -> WriterMatch:
         """Makes the match's queue and passes it, and the segments, to the peer."""
@@ -98,11 +102,9 @@ class ShmPublisherEnd(abc.PublisherEnd):
             match = WriterMatch(memory, capacity, slots, channel.peer, terms.subscription_id, terms.waits)
             with self._lock:
                 writer = self._bound()
-                if channel not in self._channels:
-                    for index in range(len(self._segments)):
-                        self._pass_segment(channel, index)
-                self._channels[channel] = self._channels.get(channel, 0) + 1
+                self._pass_segments(channel)
                 last_sequence = writer._attach(match, terms.history_depth)
+                self._channels[channel] = self._channels.get(channel, 0) + 1
             body: dict[str, object] = {
                 "op": "match",
                 "publisher": terms.publisher_id,

@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 
 import pytest
 
 import lunar
 
 pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("no_leaks")]
+
+SHALLOW = lunar.QoS(depth=1)
 
 COMES_AND_GOES = """
 import lunar
@@ -34,3 +38,30 @@ def test_a_subscription_may_come_back() -> None:
             return subprocess.run([sys.executable, "-c", COMES_AND_GOES], timeout=30, check=False).returncode
 
     assert serve() == 0
+
+
+def test_a_burst_that_overtakes_itself_is_no_lie(rounds: Callable[[int, int], int]) -> None:
+    """What a burst overwrites before it has shown it must not look like counters that make no sense."""
+    async def attack() -> None:
+        async with lunar.Node("burst") as node:
+            publisher = node.create_publisher(bytes, "burst", qos=SHALLOW)
+            subscription = node.create_subscription(bytes, "burst", qos=SHALLOW)
+            await publisher.wait_for_subscribers(1, 10)
+            await subscription.wait_for_publishers(1, 10)
+            done = threading.Event()
+
+            def take() -> None:
+                while not done.is_set():
+                    subscription.take(1)
+
+            taker = threading.Thread(target=take)
+            taker.start()
+            # Large enough that the lock is given up while the payload is copied.
+            message = bytes(1 << 20)
+            for _ in range(rounds(20, 400)):
+                assert publisher.publish_many([message] * 8) == 8
+            done.set()
+            taker.join()
+            assert publisher.subscriber_count == subscription.publisher_count == 1
+
+    lunar.run(attack())

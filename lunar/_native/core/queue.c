@@ -30,8 +30,7 @@ int lunar_queue_writer_open(lunar_queue_writer *w, void *memory, uint32_t capaci
         memset(w, 0, sizeof *w);
         return -ENOMEM;
     }
-    for (uint32_t i = 0; i < slots; i++)
-        w->free_slots[w->free_count++] = slots - 1 - i;
+    w->free_count = slots; /* see lunar_queue_lend */
     w->shared->magic = LUNAR_QUEUE_MAGIC;
     w->shared->version = LUNAR_LAYOUT_VERSION;
     w->shared->capacity = capacity;
@@ -42,12 +41,13 @@ int lunar_queue_writer_open(lunar_queue_writer *w, void *memory, uint32_t capaci
 static void release_slot(lunar_queue_writer *w, lunar_pool *pool, uint32_t slot) {
     lunar_chunk *chunk = w->ledger[slot];
     w->ledger[slot] = NULL;
-    w->free_slots[w->free_count++] = slot;
+    uint32_t place = w->free_count++;
+    w->free_slots[place] = slot ^ (w->slots - 1 - place); /* see lunar_queue_lend */
     lunar_pool_unreference(pool, chunk);
 }
 
 void lunar_queue_writer_close(lunar_queue_writer *w, lunar_pool *pool) {
-    for (uint32_t slot = 0; slot < w->slots; slot++)
+    for (uint32_t slot = 0; w->free_count < w->slots; slot++)
         if (w->ledger[slot])
             release_slot(w, pool, slot);
     free(w->ledger);
@@ -80,10 +80,17 @@ int lunar_queue_steal(lunar_queue_writer *w, lunar_pool *pool) {
         return error;
     if (w->head_seen == w->tail)
         return 0;
-    uint64_t expected = w->head_seen;
-    if (!__atomic_compare_exchange_n(&w->shared->head, &expected, expected + 1, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE))
-        return lunar_queue_refresh(w);
+    /* Within a burst even the oldest sample may not be shown yet; head must never pass the tail that is shown. */
+    if (w->head_seen == w->shown)
+        lunar_queue_show(w);
+    uint64_t found = w->head_seen;
+    if (!__atomic_compare_exchange_n(&w->shared->head, &found, found + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        /* The reader took it first, so head has gone forward: whoever turns it back and forth cannot keep us here. */
+        if (found - w->head_seen > w->tail - w->head_seen)
+            return -EPROTO;
+        w->head_seen = found;
+        return 0;
+    }
     uint32_t slot = w->slot_at[(uint32_t)w->head_seen & (w->capacity - 1)];
     w->head_seen++;
     if (!w->ledger[slot])

@@ -21,12 +21,13 @@ typedef struct {
     const uint32_t *returns;
     uint32_t capacity, slots;
     uint64_t tail;        /* the truth; shared->tail only shows it */
+    uint64_t shown;       /* how much of it is shown; never behind shared->head */
     uint64_t head_seen;   /* last valid look at shared->head */
     uint64_t return_head; /* slots collected so far */
     uint64_t lost_overwritten, lost_held;
     lunar_chunk **ledger;  /* [slots] the chunk that a slot refers to, or NULL */
     uint32_t *slot_at;     /* [capacity] the slot of the entry at a position */
-    uint32_t *free_slots;  /* stack */
+    uint32_t *free_slots;  /* stack, see lunar_queue_lend */
     uint32_t free_count;
 } lunar_queue_writer;
 
@@ -51,11 +52,19 @@ static inline int lunar_queue_refresh(lunar_queue_writer *w) {
 
 static inline bool lunar_queue_full(const lunar_queue_writer *w) { return w->tail - w->head_seen >= w->capacity; }
 
+/* Take a free slot.  The stack starts with all of them, slot 0 on top, and each place stores the difference to that
+ * start: a fresh stack is all zeros and needs no filling, so what a subscription asks for but never uses is never
+ * touched.  (It chooses the depth.) */
+static inline uint32_t lunar_queue_lend(lunar_queue_writer *w) {
+    uint32_t place = --w->free_count;
+    return w->free_slots[place] ^ (w->slots - 1 - place);
+}
+
 /* Submit, not yet shown; the caller made sure that there is room and a free slot. */
 static inline void lunar_queue_push(lunar_queue_writer *w, lunar_chunk *chunk, uint64_t sequence, uint64_t time_ns,
                                     uint32_t size_bytes) {
     uint32_t position = (uint32_t)w->tail & (w->capacity - 1);
-    uint32_t slot = w->free_slots[--w->free_count];
+    uint32_t slot = lunar_queue_lend(w);
     lunar_entry *entry = &w->entries[position];
     w->ledger[slot] = chunk;
     w->slot_at[position] = slot;
@@ -71,6 +80,7 @@ static inline void lunar_queue_push(lunar_queue_writer *w, lunar_chunk *chunk, u
 
 /* Show what was pushed.  A burst shows several at once: the reader polls this line. */
 static inline void lunar_queue_show(lunar_queue_writer *w) {
+    w->shown = w->tail;
     /* Release: payload and entry before the tail that shows them. */
     __atomic_store_n(&w->shared->tail, w->tail, __ATOMIC_RELEASE);
 }

@@ -46,6 +46,8 @@ Ts = TypeVarTuple("Ts")
 _CONNECT_AGAIN_S = 0.02
 _REPORT_LOSSES_EVERY_S = 0.25
 _PACKETS_AT_ONCE = 64
+# More than the kernel takes in one call (2**31 ms) would be an error.
+_LONGEST_SLEEP_S = 3600.0
 
 
 class Participant:
@@ -219,7 +221,7 @@ class Participant:
         if self._work:
             timeout = 0
         elif self._timers:
-            timeout = max(0.0, self._timers[0][0] - time.monotonic())
+            timeout = min(max(0.0, self._timers[0][0] - time.monotonic()), _LONGEST_SLEEP_S)
         return self._epoll.poll(timeout)
 
     def _run_due(self) -> None:

@@ -65,3 +65,21 @@ def test_a_burst_that_overtakes_itself_is_no_lie(rounds: Callable[[int, int], in
             assert publisher.subscriber_count == subscription.publisher_count == 1
 
     lunar.run(attack())
+
+def test_a_long_promise_is_kept_waiting_for() -> None:
+    """The longest deadline is 31 years, more than one call to the kernel can wait."""
+
+    async def attack() -> None:
+        async with lunar.Node("patient") as node:
+            eternal = lunar.QoS(deadline_s=1e9, liveliness="manual_by_topic", lease_s=1e9)
+            publisher = node.create_publisher(bytes, "slow", qos=eternal)
+            subscription = node.create_subscription(bytes, "slow", qos=eternal)
+            await publisher.wait_for_subscribers(1, 10)
+            await subscription.wait_for_publishers(1, 10)
+            publisher.publish_nowait(b"now")
+            assert bytes(await subscription.receive()) == b"now"
+            # The thread that waits for the promise still answers.
+            node.create_subscription(bytes, "slow")
+            await publisher.wait_for_subscribers(2, 10)
+
+    lunar.run(attack())

@@ -1,0 +1,28 @@
+"""The test kit: what Lunar's own tests stand on, for tests of programs that use Lunar and of transports.
+
+Nothing here imports a test framework, so it works with any of them::
+
+    from lunar import events, testing
+
+    with testing.isolated():                       # a runtime directory that nobody else sees
+        async with lunar.Node("tested") as node, testing.collect(node, events.SamplesLost) as lost:
+            ...
+            assert lost.events == []
+"""
+
+from lunar.testing.child import Child, ChildFailed, serve
+from lunar.testing.collector import Collector, HasEvents, collect
+from lunar.testing.isolation import isolated
+
+__all__ = [
+    # Surroundings
+    "isolated",
+    # Watching
+    "Collector",
+    "HasEvents",
+    "collect",
+    # Other processes
+    "Child",
+    "ChildFailed",
+    "serve",
+]

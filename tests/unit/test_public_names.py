@@ -31,7 +31,7 @@ NAMES = {
     "lunar.abc": """
         Capabilities Channel MatchTerms Offer Probe PublisherEnd Reach ReceiverEnd Transport
     """,
-    "lunar.testing": "Child ChildFailed Collector HasEvents collect isolated serve",
+    "lunar.testing": "Child ChildFailed Collector HasEvents NUMBERED_BYTES collect isolated numbered read_number serve",
 }
 
 MEMBERS = {

@@ -75,14 +75,17 @@ class BurstTally:
         Returns:
             Whether more are to come: False once the end marker was in the burst.
         """
-        tally, count = self.tally, len(samples)
+        tally, start, stop = self.tally, 0, len(samples)
         ended = STAMP.unpack_from(samples[-1].message)[0] == END
         if ended:
             # A best-effort sender repeats the marker, so several may have come together.
-            while count and STAMP.unpack_from(samples[count - 1].message)[0] == END:
-                count -= 1
-        if count:
-            self._count(samples[0].info.sequence_number, samples[count - 1].info.sequence_number, count)
+            while stop and STAMP.unpack_from(samples[stop - 1].message)[0] == END:
+                stop -= 1
+        if not tally.first_ns:
+            while start < stop and samples[start].info.sequence_number <= self.warmup:
+                start += 1
+        if start < stop:
+            self._count(samples[start].info.sequence_number, samples[stop - 1].info.sequence_number, stop - start)
         if ended:
             tally.last_ns = time.perf_counter_ns()
             tally.first_ns = tally.first_ns or tally.last_ns
@@ -90,15 +93,10 @@ class BurstTally:
 
     def _count(self, first_number: int, last_number: int, count: int) -> None:
         tally = self.tally
+        tally.first_ns = tally.first_ns or time.perf_counter_ns()
         first, last = first_number - self.warmup - 1, last_number - self.warmup - 1
-        if last < 0:
-            return
-        if not tally.first_ns:
-            tally.first_ns = time.perf_counter_ns()
-        if first < 0:
-            count, first = count + first, 0
         if first < tally.next_sequence:
-            tally.repeated += tally.next_sequence - first
+            tally.repeated += min(count, tally.next_sequence - first)
             return
         tally.gaps += (first - tally.next_sequence) + (last - first + 1 - count)
         tally.next_sequence = last + 1

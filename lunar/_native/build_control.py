@@ -17,8 +17,6 @@ ffibuilder.cdef(
     #define LUNAR_MAX_CAPACITY ...
     #define LUNAR_BELLS ...
     #define LUNAR_LAYOUT_VERSION ...
-    #define IN_MOVED_TO ...
-    #define IN_Q_OVERFLOW ...
     static const size_t BELL_PAGE_BYTES;
 
     int lunar_memory_create(const char *name, size_t size_bytes);
@@ -26,15 +24,11 @@ ffibuilder.cdef(
     int lunar_memory_check(int fd, size_t size_bytes);
     size_t lunar_queue_bytes(uint32_t capacity, uint32_t slots);
     void lunar_bell_page_init(void *page);
-
-    int inotify_init1(int flags);
-    int inotify_add_watch(int fd, const char *path, uint32_t mask);
     """
 )
 ffibuilder.set_source(
     "lunar._native._control",
     """
-    #include <sys/inotify.h>
     #include "layout.h"
     #include "memory.h"
 

@@ -18,7 +18,6 @@ __all__ = [
     "queue_bytes",
     "queue_geometry",
     "seal_memory",
-    "watch_directory",
 ]
 
 BELLS: Final[int] = lib.LUNAR_BELLS
@@ -72,14 +71,3 @@ def create_bell_page() -> tuple[int, Mapping]:
         raise
     return fd, mapping
 
-
-def watch_directory(path: str) -> int:
-    """Returns an inotify descriptor that becomes readable when something is renamed into the directory."""
-    fd = lib.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-    if fd < 0:
-        raise from_errno(-ffi.errno, "create an inotify instance (see fs.inotify.max_user_instances)")
-    if lib.inotify_add_watch(fd, os.fsencode(path), lib.IN_MOVED_TO) < 0:
-        error = -ffi.errno
-        os.close(fd)
-        raise from_errno(error, f"watch {path}")
-    return int(fd)

@@ -28,7 +28,6 @@ _F_SEAL_SHRINK = 0x0002
 # Not in Python's fcntl module before 3.13; include/uapi/linux/fcntl.h, Linux 5.1.
 _F_SEAL_FUTURE_WRITE = 0x0010
 _FEW_DESCRIPTORS = 1024
-_FEW_WATCHES = 1024
 
 
 def check_python() -> Iterator[Check]:
@@ -100,33 +99,6 @@ def check_descriptor_passing() -> Iterator[Check]:
         yield Check("unix sockets", "failed", "a descriptor or the sender's identity did not arrive unharmed", remedy)
     else:
         yield Check("unix sockets", "ok", "SCM_RIGHTS, SO_PEERCRED and eventfd")
-
-
-def check_inotify(limits: Path = Path("/proc/sys/fs/inotify")) -> Iterator[Check]:
-    """Checks that a directory can be watched, which is how a process hears of newcomers.
-
-    Args:
-        limits: Where the kernel shows its limits.
-    """
-    import ctypes
-    import errno
-
-    instances = _read_number(limits / "max_user_instances")
-    watches = _read_number(limits / "max_user_watches")
-    text = f"{instances} instances and {watches} watches a user"
-    remedy = "sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=65536"
-    library = ctypes.CDLL(None, use_errno=True)
-    descriptor = library.inotify_init1(os.O_CLOEXEC)
-    if descriptor < 0:
-        number = ctypes.get_errno()
-        reason = "all instances are in use" if number == errno.EMFILE else os.strerror(number)
-        yield Check("inotify", "failed", f"inotify_init1: {reason} ({text})", remedy)
-        return
-    os.close(descriptor)
-    if watches is not None and watches < _FEW_WATCHES:
-        yield Check("inotify", "warning", f"few: {text}", remedy)
-    else:
-        yield Check("inotify", "ok", text)
 
 
 def check_descriptors(soft: int | None = None) -> Iterator[Check]:
@@ -208,7 +180,6 @@ EXAMINATIONS: tuple[tuple[str, Examination], ...] = (
     ("kernel", check_kernel),
     ("sealed memory", check_sealed_memory),
     ("unix sockets", check_descriptor_passing),
-    ("inotify", check_inotify),
     ("open files", check_descriptors),
     ("cores", check_cores),
     ("uvloop", check_uvloop),

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from lunar.graph.descriptions import EndpointInfo, NodeInfo
     from lunar.graph.waiting import Bells
 
-__all__ = ["PROTOCOL", "Link", "Operation"]
+__all__ = ["NUDGE", "PROTOCOL", "Link", "Operation"]
 
 PROTOCOL: Final = f"lunar-link/1.{LAYOUT_VERSION}"
 """What both sides must say first. The part behind the dot is the layout of shared memory."""
+
+NUDGE: Final = b'[{"op":"nudge"}]'
+"""A packet that may come before any greeting: somebody has appeared, look who is there."""
 
 Operation = dict[str, object]
 
@@ -56,6 +59,7 @@ class Link(abc.Channel):
         nodes: The peer's nodes by full name.
         endpoints: The peer's endpoints by id.
         receivers: Its transports' receiving ends by name.
+        introduced: We have said who we are.
         greeted: It has said who it is.
         synced: It has told us everything that was there when it greeted.
     """
@@ -77,7 +81,7 @@ class Link(abc.Channel):
         self.nodes: dict[str, NodeInfo] = {}
         self.endpoints: dict[str, EndpointInfo] = {}
         self.receivers: dict[str, abc.ReceiverEnd] = {}
-        self.greeted = self.synced = self.closed = self.said_bye = False
+        self.introduced = self.greeted = self.synced = self.closed = self.said_bye = False
         self._peer: Peer | None = None
         self._bells = bells
         self._on_backlog = on_backlog

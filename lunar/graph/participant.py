@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVarTuple
 
@@ -25,7 +26,7 @@ from lunar import events
 from lunar.errors import LunarError, PeerFault
 from lunar.graph.descriptions import EndpointInfo, NodeInfo
 from lunar.graph.endpoints import LocalPublisher, LocalSubscription
-from lunar.graph.link import Link, Operation
+from lunar.graph.link import NUDGE, Link, Operation
 from lunar.graph.matchmaker import Matchmaker, report_losses
 from lunar.graph.promises import Promises
 from lunar.graph.rendezvous import Rendezvous, is_socket_name
@@ -82,7 +83,7 @@ class Participant:
         self._order = itertools.count()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll = select.epoll()
-        for fd in (self._wake, self._rendezvous.watch_fd, self._rendezvous.listener.fileno()):
+        for fd in (self._wake, self._rendezvous.listener.fileno()):
             self._epoll.register(fd, select.EPOLLIN)
         self._closing = False
         self._closed = False
@@ -240,9 +241,6 @@ class Participant:
     def _serve(self, fd: int, mask: int) -> None:
         if fd == self._wake:
             os.eventfd_read(self._wake)
-        elif fd == self._rendezvous.watch_fd:
-            self._rendezvous.read_newcomers()
-            self._guarded(self._meet)
         elif fd == self._rendezvous.listener.fileno():
             self._guarded(self._accept)
         elif (link := self._links.get(fd)) is not None:
@@ -255,6 +253,24 @@ class Participant:
         for connection, kind in ((ours, "publisher"), (theirs, "subscription")):
             self._open(connection, os.getpid(), os.geteuid(), self._rendezvous.name, frozenset({kind}))
         self._meet()
+        for name in self._rendezvous.others():
+            if not self._rendezvous.is_ours_to_connect(name):
+                self._nudge(name)
+        self._rendezvous.remove_abandoned()
+
+    def _nudge(self, name: str) -> None:
+        """Asks a process that has to connect to us, and may have looked before we appeared, to look again."""
+        try:
+            connection = self._rendezvous.connect(name)
+        except BlockingIOError:
+            self.call_later(_CONNECT_AGAIN_S, lambda: self._nudge(name))
+            return
+        except LunarError as error:
+            _log.error("%s", error)
+            return
+        if connection is not None:
+            with connection, suppress(OSError):
+                connection.send(NUDGE)
 
     def _meet(self) -> None:
         known = {link.name for link in self._links.values()} | self._connecting
@@ -315,12 +331,18 @@ class Participant:
         link = Link(connection, self.bells, self._want_flush, pid=pid, uid=uid, name=name, announces=announces)
         self._links[connection.fileno()] = link
         self._epoll.register(connection.fileno(), select.EPOLLIN)
+        if name is not None:
+            self._introduce(link)
+
+    def _introduce(self, link: Link) -> None:
+        """Says who we are and what we have. Who connected does so first; the other answers."""
+        link.introduced = True
         link.greet(self.id, self._rendezvous.name, self.config.domain)
         operations: list[Operation] = [{"op": "node", "node": _bare(node)} for node, _ in self._nodes.values()]
         operations += [
             {"op": "endpoint", "endpoint": local.info.to_dict()}
             for local in self.matchmaker.endpoints
-            if local.info.kind in announces
+            if local.info.kind in link.announces
         ]
         link.send_operations([*operations, {"op": "synced"}])
 
@@ -376,6 +398,9 @@ class Participant:
             return
         for fd in fds:
             os.close(fd)
+        if op == "nudge":
+            self._meet()
+            return
         if fds or not link.greeted:
             raise PeerFault(f"it sent {str(op)[:40]!r} before its greeting, or with descriptors", link.pid)
         self._handle_news(link, operation)
@@ -405,6 +430,8 @@ class Participant:
         if not is_socket_name(name) or hello.get("domain") != self.config.domain:
             raise PeerFault("its greeting names no socket of this domain", link.pid)
         link.name = name
+        if not link.introduced:
+            self._introduce(link)
         link.receivers["shm"] = self.transport.open_receiver(link.peer)
 
     def _add_remote(self, link: Link, remote: EndpointInfo) -> None:
@@ -474,7 +501,7 @@ class Participant:
 
     def _announce(self, operation: Operation, kind: str | None = None) -> None:
         for link in self._links.values():
-            if kind is None or kind in link.announces:
+            if link.introduced and (kind is None or kind in link.announces):
                 link.send_operations([operation])
 
     def _add_endpoint(self, local: LocalPublisher | LocalSubscription) -> None:

@@ -1,8 +1,10 @@
 """Where the processes of a host meet: a directory of Unix sockets, one a process.
 
 A process binds its socket under a hidden name and renames it once it listens, so a socket that can be seen accepts.
-inotify announces newcomers. Names begin with the time of binding: of two processes the later one connects to the
-earlier, so each pair makes exactly one link, whoever sees whom first.
+Then it looks who else is there. Names begin with the time of binding: of two processes the later one connects to the
+earlier, so each pair makes exactly one link. Should the later one have been seen first, because the earlier took longer
+to appear, the earlier nudges it to look again. So nobody has to watch the directory, and of any two processes the one
+that appears last sees the other.
 
 Addresses go through /proc/self/fd, so the length of the directory's path does not matter (a Unix address has
 108 bytes).
@@ -18,7 +20,6 @@ import stat
 import time
 from typing import TYPE_CHECKING, TypeGuard
 
-from lunar._native.control import watch_directory
 from lunar.errors import ConfigError, LunarError, ResourceExhausted
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["Rendezvous", "is_socket_name"]
 
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{32})\.sock", re.ASCII)
 _BACKLOG = 1024
+_ABANDONED_NS = 10_000_000_000
 
 
 def is_socket_name(name: object) -> TypeGuard[str]:
@@ -49,7 +51,6 @@ class Rendezvous:
     Attributes:
         name: Our socket's file name.
         listener: The listening socket, non-blocking.
-        watch_fd: inotify descriptor, readable when somebody came.
     """
 
     def __init__(self, config: Config, participant_id: str) -> None:
@@ -57,11 +58,10 @@ class Rendezvous:
         self.directory = config.runtime_dir / str(config.domain)
         self._prepare(config)
         self.name = f"{time.monotonic_ns():016x}-{participant_id}.sock"
-        self._dir_fd = self.watch_fd = -1
+        self._dir_fd = -1
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         try:
             self._dir_fd = os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            self.watch_fd = watch_directory(str(self.directory))
             self._listen()
         except BaseException:
             self.close()
@@ -115,14 +115,13 @@ class Rendezvous:
         found = (entry for entry in os.listdir(self.directory) if _NAME.fullmatch(entry))
         return sorted(entry for entry in found if entry != self.name)
 
-    def read_newcomers(self) -> None:
-        """Clears the inotify descriptor; whoever came is in `others` (and nobody is missed by an overflow)."""
-        while True:
-            try:
-                if len(os.read(self.watch_fd, 65536)) < 32768:
-                    return
-            except BlockingIOError:
-                return
+    def remove_abandoned(self) -> None:
+        """Removes hidden sockets of processes that were killed before they appeared."""
+        for entry in os.listdir(self.directory):
+            found = _NAME.fullmatch(entry[1:]) if entry.startswith(".") else None
+            # A live one is renamed at once, but is not connected to before it listens: look at old ones only.
+            if found and time.monotonic_ns() - int(found[1], 16) > _ABANDONED_NS:
+                self.remove_if_dead(entry)
 
     def is_ours_to_connect(self, name: str) -> bool:
         """Tells which side makes the link: the one that came later."""
@@ -189,10 +188,9 @@ class Rendezvous:
     def close_descriptors(self) -> None:
         """Closes the descriptors and leaves the directory alone (a forked child does)."""
         self.listener.close()
-        for fd in (self.watch_fd, self._dir_fd):
-            if fd >= 0:
-                os.close(fd)
-        self.watch_fd = self._dir_fd = -1
+        if self._dir_fd >= 0:
+            os.close(self._dir_fd)
+        self._dir_fd = -1
 
 
 def _groups(link: socket.socket) -> list[int]:

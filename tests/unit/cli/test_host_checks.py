@@ -1,8 +1,6 @@
-import ctypes
 import errno
 import os
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -62,24 +60,6 @@ def test_sockets_that_pass_no_descriptors_fail(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(socket, "send_fds", lambda sock, data, _: sock.send(data[0]))
     assert only(host_checks.check_descriptor_passing).status == "failed"
     assert len(os.listdir("/proc/self/fd")) == before
-
-
-def test_inotify_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "max_user_instances").write_text("128\n")
-    (tmp_path / "max_user_watches").write_text("100\n")
-    check = only(lambda: host_checks.check_inotify(tmp_path))
-    assert check.status == "warning"
-    assert "128 instances and 100 watches" in check.text
-
-    class Exhausted:
-        def inotify_init1(self, flags: int) -> int:
-            ctypes.set_errno(errno.EMFILE)
-            return -1
-
-    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Exhausted())
-    check = only(lambda: host_checks.check_inotify(tmp_path))
-    assert check.status == "failed"
-    assert "all instances are in use" in check.text
 
 
 def test_few_descriptors_are_a_warning() -> None:

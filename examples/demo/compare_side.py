@@ -21,13 +21,13 @@ from links import LIBRARIES, STAMP, TIMEOUT_S, BlockingLink, Library, Side, open
 
 import lunar
 
-Work = Literal["image_latency", "image_rate", "blocking", "asyncio"]
+Work = Literal["image_latency_us", "images_per_s", "blocking_rtt_us", "asyncio_rtt_us"]
 
-WORKS: tuple[Work, ...] = ("image_latency", "image_rate", "blocking", "asyncio")
+WORKS: tuple[Work, ...] = ("image_latency_us", "images_per_s", "blocking_rtt_us", "asyncio_rtt_us")
 
 _PAYLOAD = bytes(64)
 _WARM_UP = 200
-_ROUND_TRIPS: dict[Work, int] = {"blocking": 2000, "asyncio": 1000}
+_ROUND_TRIPS: dict[Work, int] = {"blocking_rtt_us": 2000, "asyncio_rtt_us": 1000}
 _IMAGES_WARM_UP = 4
 _IMAGES_PACED, _IMAGES_FLAT_OUT = 20, 60
 
@@ -52,13 +52,13 @@ class Measurements:
 
     def run(self, work: Work, library: Library, name: str) -> float | None:
         """Does one measurement; the result, or None where the other side has it."""
-        if work == "asyncio":
+        if work == "asyncio_rtt_us":
             run = lunar.run if library == "lunar" else asyncio.run
             return run(self._round_trips_async(library, name))
         with open_blocking(library, self._side, name) as link:
-            if work == "blocking":
+            if work == "blocking_rtt_us":
                 return self._round_trips(link)
-            paced = work == "image_latency"
+            paced = work == "image_latency_us"
             if self._side == "far":
                 return self._receive_images(link, paced)
             self._send_images(link, paced)
@@ -66,7 +66,7 @@ class Measurements:
 
     def _round_trips(self, link: BlockingLink) -> float | None:
         """Returns the median round trip in microseconds."""
-        count = _ROUND_TRIPS["blocking"]
+        count = _ROUND_TRIPS["blocking_rtt_us"]
         if self._side == "far":
             for _ in range(_WARM_UP + count):
                 link.receive()
@@ -82,7 +82,7 @@ class Measurements:
 
     async def _round_trips_async(self, library: Library, name: str) -> float | None:
         """As `_round_trips`, with coroutines."""
-        count = _ROUND_TRIPS["asyncio"]
+        count = _ROUND_TRIPS["asyncio_rtt_us"]
         async with asyncio.timeout(2 * TIMEOUT_S), open_async(library, self._side, name) as link:
             if self._side == "far":
                 for _ in range(_WARM_UP + count):

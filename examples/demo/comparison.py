@@ -6,57 +6,86 @@ import asyncio
 import os
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from processes import ChildFailed, ChildProcess, Report
 
-ROUNDS = 3
-_TIMEOUT_S = 90
+_TIMEOUT_S = 30
+_TIMEOUT_A_ROUND_S = 30
 
 # What each measurement is called, and how its values are written. Of a rate more is better, of a time less.
 _WORKS: dict[str, tuple[str, str, bool]] = {
-    "image_latency": ("image, from sent to readable", "{:,.0f} us", False),
-    "image_rate": ("images, as fast as can be", "{:,.0f} /s", True),
-    "asyncio": ("64 B there and back, asyncio", "{:,.1f} us", False),
-    "blocking": ("64 B there and back, blocking", "{:,.1f} us", False),
+    "image_latency_us": ("image, from sent to readable", "{:,.0f} us", False),
+    "images_per_s": ("images, as fast as can be", "{:,.0f} /s", True),
+    "asyncio_rtt_us": ("64 B there and back, asyncio", "{:,.1f} us", False),
+    "blocking_rtt_us": ("64 B there and back, blocking", "{:,.1f} us", False),
 }
 
 
-@dataclass
 class Comparison:
-    """What was measured: a value a round, by work and library."""
+    """A comparison, and what came of it.
 
-    values: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    Args:
+        rounds: How often each measurement is made.
+    """
 
-    def take(self, report: Report) -> None:
-        """Takes in a report of a side."""
-        if report["kind"] == "measured":
-            self.values.setdefault((report["work"], report["library"]), []).append(report["value"])
+    def __init__(self, rounds: int) -> None:
+        self._rounds = rounds
+        self._values: dict[tuple[str, str], list[float]] = {}
+
+    async def run(self, size: tuple[int, int], rate: float, on_step: Callable[[str], None]) -> None:
+        """Makes the measurements.
+
+        Args:
+            size: Width and height of an image, in pixels.
+            rate: Images a second, where they are sent at a camera's rate.
+            on_step: Told what was measured last.
+
+        Raises:
+            ChildFailed: A side failed, or took too long.
+        """
+
+        async def follow(side: ChildProcess) -> None:
+            async for report in side.reports():
+                self._values.setdefault((report["work"], report["library"]), []).append(report["value"])
+                on_step(report["work"])
+
+        arguments = ["--run", f"run_{os.getpid()}", "--rounds", str(self._rounds)]
+        arguments += ["--width", str(size[0]), "--height", str(size[1]), "--rate", str(rate)]
+        sides: list[ChildProcess] = []
+        try:
+            async with asyncio.timeout(_TIMEOUT_S + self._rounds * _TIMEOUT_A_ROUND_S):
+                for side in ("near", "far"):
+                    started = await ChildProcess.start("compare_side.py", "--side", side, *arguments)
+                    sides.append(started)  # one by one: a failure to start the second must not forget the first
+                await asyncio.gather(*(follow(side) for side in sides))
+        except TimeoutError as error:
+            raise ChildFailed("the comparison did not come to an end") from error
+        finally:
+            for one in sides:
+                await one.stop()
 
     def ratios(self, work: str) -> list[float]:
         """Returns how many times better Lunar was, a round each."""
-        pairs = zip(self.values[work, "lunar"], self.values[work, "pyzmq"], strict=True)
+        pairs = zip(self._values[work, "lunar"], self._values[work, "pyzmq"], strict=True)
         more_is_better = _WORKS[work][2]
         return [ours / theirs if more_is_better else theirs / ours for ours, theirs in pairs]
 
     def lines(self) -> list[str]:
         """Returns a table: medians over the rounds, and the ratios with their spread."""
-        lines = [_line("Lunar and pyzmq", "Lunar", "pyzmq", "ratio", f"(of {ROUNDS} rounds)")]
+        lines = [_line("Lunar and pyzmq", "Lunar", "pyzmq", "ratio", f"(of {self._rounds} rounds)")]
         for work, (name, form, _) in _WORKS.items():
-            ours, theirs = (
-                form.format(statistics.median(self.values[work, library])) for library in ("lunar", "pyzmq")
-            )
+            ours, theirs = (form.format(statistics.median(self._values[work, who])) for who in ("lunar", "pyzmq"))
             ratios = self.ratios(work)
             spread = f"({min(ratios):.1f} to {max(ratios):.1f})"
             lines.append(_line(name, ours, theirs, f"{statistics.median(ratios):.1f}", spread))
         return lines
 
     def to_dict(self) -> Report:
-        """Returns JSON-ready values: microseconds, or images a second."""
+        """Returns JSON-ready values, a list with one for each round."""
         return {
             work: {
-                "lunar": self.values[work, "lunar"],
-                "pyzmq": self.values[work, "pyzmq"],
+                "lunar": self._values[work, "lunar"],
+                "pyzmq": self._values[work, "pyzmq"],
                 "times_better": self.ratios(work),
             }
             for work in _WORKS
@@ -65,38 +94,3 @@ class Comparison:
 
 def _line(name: str, ours: str, theirs: str, ratio: str, spread: str) -> str:
     return f"{name:<30} {ours:>11} {theirs:>11} {ratio:>7} {spread}"
-
-
-async def compare(width: int, height: int, rate: float, on_step: Callable[[str], None]) -> Comparison:
-    """Runs the comparison.
-
-    Args:
-        width: Of an image, in pixels.
-        height: Likewise.
-        rate: Images a second, where they are sent at a camera's rate.
-        on_step: Told what was measured last.
-
-    Raises:
-        ChildFailed: A side failed, or took too long.
-    """
-    comparison, sides = Comparison(), []
-
-    async def follow(side: ChildProcess) -> None:
-        async for report in side.reports():
-            comparison.take(report)
-            on_step(str(report.get("work", "")))
-
-    arguments = ["--run", f"run_{os.getpid()}", "--rounds", str(ROUNDS)]
-    arguments += ["--width", str(width), "--height", str(height), "--rate", str(rate)]
-    try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            sides = [
-                await ChildProcess.start("compare_side.py", "--side", side, *arguments) for side in ("near", "far")
-            ]
-            await asyncio.gather(*(follow(side) for side in sides))
-    except TimeoutError as error:
-        raise ChildFailed(f"the comparison took more than {_TIMEOUT_S} s") from error
-    finally:
-        for side in sides:
-            await side.stop()
-    return comparison

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from comparison import Comparison, compare
+from comparison import Comparison
 from display import choose_display, summary_lines
 from image import checksum_of_file, find_photographs
 from processes import ChildFailed, ChildProcess, Report
@@ -137,9 +137,10 @@ def check(progress: Progress, picture: Path) -> Report:
 
 async def compare_with_pyzmq(options: argparse.Namespace, console: Console) -> Comparison:
     """Runs the comparison, and shows that something happens meanwhile."""
-    width, height = options.size
+    comparison = Comparison(options.rounds)
     with console.status("comparing with pyzmq") as status:
-        return await compare(width, height, options.rate, lambda step: status.update(f"comparing with pyzmq: {step}"))
+        await comparison.run(options.size, options.rate, lambda step: status.update(f"comparing with pyzmq: {step}"))
+    return comparison
 
 
 def print_lines(console: Console, lines: list[str]) -> None:
@@ -176,6 +177,7 @@ def read_options() -> argparse.Namespace:
     )
     parser.add_argument("--picture", type=Path, default=PICTURE, help="where to write the last image")
     parser.add_argument("--no-comparison", dest="comparison", action="store_false", help="leave pyzmq out")
+    parser.add_argument("--rounds", type=_count, default=3, help="of the comparison (default: 3)")
     parser.add_argument("--json", action="store_true", help="print one JSON document, at the end")
     return parser.parse_args()
 
@@ -185,6 +187,12 @@ def _positive(text: str) -> float:
     if not 0 < value < 1e6:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to 999")
+    return int(text)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -142,9 +142,11 @@ class Link(abc.Channel):
                 os.close(fd)
 
     def _check_bell_socket(self, fd: int) -> None:
-        with socket.socket(fileno=os.dup(fd)) as probe:
-            if probe.family != socket.AF_UNIX:
-                raise PeerFault("the bell that it passed is not a Unix socket", self.pid)
+        probe = socket.socket(fileno=fd)  # raises OSError where it is none, and then does not own it
+        family = probe.family
+        probe.detach()
+        if family != socket.AF_UNIX:
+            raise PeerFault("the bell that it passed is not a Unix socket", self.pid)
 
     def send(self, body: Operation, fds: Sequence[int] = ()) -> None:
         """See `lunar.abc.Channel`; only shared memory uses it so far."""

@@ -42,6 +42,7 @@ def test_a_subscription_may_come_back() -> None:
 
 def test_a_burst_that_overtakes_itself_is_no_lie(rounds: Callable[[int, int], int]) -> None:
     """What a burst overwrites before it has shown it must not look like counters that make no sense."""
+
     async def attack() -> None:
         async with lunar.Node("burst") as node:
             publisher = node.create_publisher(bytes, "burst", qos=SHALLOW)
@@ -65,6 +66,7 @@ def test_a_burst_that_overtakes_itself_is_no_lie(rounds: Callable[[int, int], in
             assert publisher.subscriber_count == subscription.publisher_count == 1
 
     lunar.run(attack())
+
 
 def test_a_long_promise_is_kept_waiting_for() -> None:
     """The longest deadline is 31 years, more than one call to the kernel can wait."""

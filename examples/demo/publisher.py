@@ -13,8 +13,8 @@ import lunar
 NAMESPACE = "/demo"
 IMAGE_TOPIC, TELEMETRY_TOPIC = "image", "telemetry"
 
-# A viewer that does not keep up should see the newest images: the oldest of four is overwritten, and counted.
-IMAGE_QOS = lunar.QoS(reliability="reliable", depth=4)
+# A viewer that does not keep up should see the newest images: the oldest of eight is overwritten, and counted.
+IMAGE_QOS = lunar.QoS(reliability="reliable", depth=8)
 # Who comes late gets the last figures at once.
 TELEMETRY_QOS = lunar.QoS(reliability="reliable", durability="transient_local", depth=20)
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_QUIET_CORES = 0.1
+"""What a machine does besides that need not be mentioned."""
+
 app = typer.Typer(
     help="Measure latency and throughput.",
     no_args_is_help=True,
@@ -266,6 +269,11 @@ def _warn_of_gaps(comparison: Comparison) -> None:
         write_warning(f"{name} is left out: {reason}; remedy: {REMEDY}")
     for failure in comparison.results.failures:
         write_warning(f"{failure.key}, repetition {failure.repetition + 1}, gave no result: {failure.reason}")
+    if comparison.background_cores > _QUIET_CORES:
+        write_warning(
+            f"other processes kept {comparison.background_cores:.1f} cores busy meanwhile: absolute figures suffer, "
+            "ratios less so"
+        )
 
 
 def _draw(comparison: Comparison, path: Path) -> None:

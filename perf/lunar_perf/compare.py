@@ -10,6 +10,7 @@ from lunar_perf.children import RunFailed
 from lunar_perf.fanout import run_fanout
 from lunar_perf.floor import memcpy_bytes_per_s, spin_round_trip_us
 from lunar_perf.footprint import measure_crowd, measure_idle, measure_start_up
+from lunar_perf.machine import Background
 from lunar_perf.peer import PEERS
 from lunar_perf.ping_pong import run_ping_pong
 from lunar_perf.plan import LARGE_BYTES, Measurement, plan, rotated
@@ -31,12 +32,14 @@ class Comparison:
         results: what came of it.
         unavailable: peers that are not installed, each with the reason.
         repetitions: how often each was measured.
+        background_cores: cores that other processes kept busy meanwhile, on average.
     """
 
     measurements: Sequence[Measurement]
     results: Results
     unavailable: dict[str, str]
     repetitions: int
+    background_cores: float
 
 
 def compare(only: Collection[str], *, repetitions: int, quick: bool, sweep: bool, progress: Progress) -> Comparison:
@@ -55,14 +58,14 @@ def compare(only: Collection[str], *, repetitions: int, quick: bool, sweep: bool
     measurements = plan(present, quick=quick, sweep=sweep)
     if importlib.util.find_spec("uvloop") is None:
         measurements = [each for each in measurements if each.work.loop != "uvloop"]
-    results = Results()
+    results, background = Results(), Background()
     for repetition in range(repetitions):
         results.floors[repetition] = _measure_floors(progress, repetition, repetitions)
         for index, measurement in enumerate(rotated(measurements, repetition)):
             progress(f"[{repetition + 1}/{repetitions}] {index + 1}/{len(measurements)} {measurement.key}")
             _measure(measurement, repetition, results)
     _measure_lunar_alone(results, quick, progress)
-    return Comparison(measurements, results, unavailable, repetitions)
+    return Comparison(measurements, results, unavailable, repetitions, background.cores())
 
 
 def _measure(measurement: Measurement, repetition: int, results: Results) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -33,6 +35,36 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+class Background:
+    """How much of the machine went to processes that are not ours, from construction on.
+
+    Ours are this process and its children that have ended.
+    """
+
+    def __init__(self) -> None:
+        self._at_s, self._busy_s, self._own_s = time.monotonic(), _busy_s(), _own_s()
+
+    def cores(self) -> float:
+        """Cores kept busy by others, on average so far; 0 where the kernel does not say."""
+        elapsed_s = time.monotonic() - self._at_s
+        others_s = (_busy_s() - self._busy_s) - (_own_s() - self._own_s)
+        return max(0.0, others_s / elapsed_s) if elapsed_s > 0 else 0.0
+
+
+def _busy_s() -> float:
+    # proc(5), /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal; guest time is part of user time.
+    fields = _read("/proc/stat").partition("\n")[0].split()[1:9]
+    if len(fields) < 8:
+        return 0.0
+    ticks = [int(field) for field in fields]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_s() -> float:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _cpu_model() -> str:

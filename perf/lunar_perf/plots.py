@@ -20,6 +20,7 @@ _STYLES = {
     "lunar adaptive": ("#009E73", "-"),
     "lunar sleep": ("#000000", "-"),
     "iceoryx2": ("#D55E00", "--"),
+    "iceoryx2 loaned": ("#D55E00", ":"),
     "pyzmq": ("#E69F00", "--"),
     "pyzmq-asyncio": ("#CC79A7", "--"),
     "pyzmq-uvloop": ("#CC79A7", ":"),

@@ -83,6 +83,7 @@ def comparison_json(comparison: Comparison) -> dict[str, object]:
     results = comparison.results
     return {
         "machine": describe(),
+        "background_cores": round(comparison.background_cores, _FIGURE_DIGITS),
         "versions": versions(),
         "repetitions": comparison.repetitions,
         "peers": {name: entry.idiom for name, entry in PEERS.items() if name not in comparison.unavailable},

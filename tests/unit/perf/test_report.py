@@ -51,7 +51,7 @@ def test_a_comparison_says_what_is_missing_and_what_failed() -> None:
     results.ping_pongs[round_trip_key("lunar spin", 64)] = {0: ROUND_TRIP}
     results.streams[stream_key("lunar iterate", 64)] = {0: STREAM}
     results.failures.append(Failure("ping-pong/zenoh/64", 0, "it hung"))
-    comparison = Comparison(plan([], quick=True, sweep=False), results, {"iceoryx2": "iceoryx2 not installed"}, 1)
+    comparison = Comparison(plan([], quick=True, sweep=False), results, {"iceoryx2": "iceoryx2 not installed"}, 1, 0.25)
     document = json.loads(json.dumps(comparison_json(comparison), allow_nan=False))
     assert document["unavailable"] == [
         {"peer": "iceoryx2", "reason": "iceoryx2 not installed", "remedy": "pip install lunar-mom[compare]"}
@@ -59,6 +59,7 @@ def test_a_comparison_says_what_is_missing_and_what_failed() -> None:
     assert "iceoryx2" not in document["peers"]
     assert document["failures"][0]["reason"] == "it hung"
     assert document["machine"]["kernel"]
+    assert document["background_cores"] == 0.25
     tables = comparison_tables(comparison)
     assert all(len(row) == len(table.headings) for table in tables for row in table.rows)
     assert [len(table.rows) for table in tables[1:]] == [1, 1]

@@ -1,4 +1,4 @@
-"""A process's part in a domain: its socket, its links, its endpoints, and the thread that looks after them.
+"""A process's part in a domain: its links, its nodes and endpoints, and what it tells and hears over the links.
 
 Theory. Everything about the graph (who is there, who matches whom) belongs to one thread, the control thread, so
 none of it needs a lock; other threads hand it work with `post`. It sleeps until a socket or a newcomer wakes it and
@@ -8,8 +8,6 @@ link, which the kernel delivers however it died.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
 import os
 import select
@@ -18,16 +16,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVarTuple
 
 from lunar import events
 from lunar.errors import LunarError, PeerFault
+from lunar.graph.control import ControlThread
 from lunar.graph.descriptions import EndpointInfo, NodeInfo
 from lunar.graph.endpoints import LocalPublisher, LocalSubscription
-from lunar.graph.link import NUDGE, Link, Operation
+from lunar.graph.link import Link, Operation
 from lunar.graph.matchmaker import Matchmaker, report_losses
+from lunar.graph.meeting import Meeting
 from lunar.graph.promises import Promises
 from lunar.graph.rendezvous import Rendezvous, is_socket_name
 from lunar.graph.waiting import acquire_bells, release_bells
@@ -44,11 +43,9 @@ _log = logging.getLogger("lunar")
 
 Ts = TypeVarTuple("Ts")
 
-_CONNECT_AGAIN_S = 0.02
 _REPORT_LOSSES_EVERY_S = 0.25
+_LOOK_AGAIN_S = 0.005
 _PACKETS_AT_ONCE = 64
-# More than the kernel takes in one call (2**31 ms) would be an error.
-_LONGEST_SLEEP_S = 3600.0
 
 
 class Participant:
@@ -75,38 +72,23 @@ class Participant:
             raise
         self._links: dict[int, Link] = {}
         self._nodes: dict[str, tuple[NodeInfo, Callable[[Event], None]]] = {}
-        self._connecting: set[str] = set()
+        self._control = ControlThread()
+        self._meeting = Meeting(
+            self._rendezvous, self._control, lambda: [link.name for link in self._links.values()], self._open
+        )
         self.matchmaker = Matchmaker(self._links.values, self.bells.kick_all)
-        self.promises = Promises(self.matchmaker, self.call_later)
-        self._work: deque[Callable[[], object]] = deque()
-        self._timers: list[tuple[float, int, Callable[[], object]]] = []
-        self._order = itertools.count()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll = select.epoll()
-        for fd in (self._wake, self._rendezvous.listener.fileno()):
-            self._epoll.register(fd, select.EPOLLIN)
-        self._closing = False
+        self.promises = Promises(self.matchmaker, self._control.call_later)
         self._closed = False
-        self._at_work = threading.RLock()
         self._lock = threading.Lock()
         self._names: set[str] = set()
-        self._thread = threading.Thread(target=self._run, name="lunar-control", daemon=True)
         self.post(self._join)
-        self._thread.start()
+        self._control.start(self._leave)
 
     # ---- for other threads ------------------------------------------------------------------------------------
 
     def post(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
         """Runs a function in the control thread, soon and in order."""
-        self._work.append(partial(function, *args))
-        try:
-            os.eventfd_write(self._wake, 1)
-        except OSError:  # closed, or full of wake-ups
-            return
-
-    def call_later(self, delay_s: float, function: Callable[[], object]) -> None:
-        """Runs a function in the control thread after a while; for that thread only."""
-        heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), function))
+        self._control.post(function, *args)
 
     def add_node(self, node: NodeInfo, notify: Callable[[Event], None]) -> None:
         """Announces a node; `notify` takes the events that concern no endpoint.
@@ -159,7 +141,7 @@ class Participant:
         def look() -> None:
             missing = self._missing()
             if missing and time.monotonic() < give_up_at:
-                self.call_later(0.005, look)
+                self._control.call_later(_LOOK_AGAIN_S, look)
                 return
             result.append(self._describe(missing))
             done.set()
@@ -171,32 +153,24 @@ class Participant:
 
     def close(self) -> None:
         """Says goodbye to everybody and ends the thread; a second call waits too. Not for the control thread."""
-        self._closing = True
-        self.post(lambda: None)
-        self._thread.join()
+        self._control.close()
         with self._lock:
             if not self._closed:
                 self._closed = True
                 release_bells()
 
     def pause(self, timeout_s: float) -> bool:
-        """Waits until the control thread is at rest and keeps it there; `resume` if this returned True.
-
-        A fork needs that: what is half done (a socket accepted, in no list yet) the child could not find and close.
-        """
-        return self._at_work.acquire(timeout=timeout_s)
+        """Waits until the control thread is at rest and keeps it there; `resume` if this returned True."""
+        return self._control.pause(timeout_s)
 
     def resume(self) -> None:
         """Lets the control thread go on."""
-        self._at_work.release()
+        self._control.resume()
 
     def close_after_fork(self) -> None:
         """In a child process: close our copies of the descriptors, and touch nothing that is shared."""
-        self._closing = self._closed = True
-        self._epoll.close()
-        wake, self._wake = self._wake, -1
-        if wake >= 0:
-            os.close(wake)
+        self._closed = True
+        self._control.close_after_fork()
         self._rendezvous.close_descriptors()
         for link in self._links.values():
             link.close_descriptors()
@@ -205,120 +179,13 @@ class Participant:
 
     # ---- the control thread -----------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        try:
-            while not self._closing or self._work:
-                ready = self._poll()
-                with self._at_work:
-                    for fd, mask in ready:
-                        self._serve(fd, mask)
-                    self._run_due()
-        finally:
-            with self._at_work:
-                self._leave()
-
-    def _poll(self) -> list[tuple[int, int]]:
-        timeout = -1.0
-        if self._work:
-            timeout = 0
-        elif self._timers:
-            timeout = min(max(0.0, self._timers[0][0] - time.monotonic()), _LONGEST_SLEEP_S)
-        return self._epoll.poll(timeout)
-
-    def _run_due(self) -> None:
-        for _ in range(len(self._work)):
-            self._guarded(self._work.popleft())
-        now = time.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            self._guarded(heapq.heappop(self._timers)[2])
-
-    def _guarded(self, function: Callable[[], object]) -> None:
-        try:
-            function()
-        except Exception:  # noqa: BLE001 - one bad request must not end the thread that everybody depends on
-            _log.exception("the control thread failed in %s", function)
-
-    def _serve(self, fd: int, mask: int) -> None:
-        if fd == self._wake:
-            os.eventfd_read(self._wake)
-        elif fd == self._rendezvous.listener.fileno():
-            self._guarded(self._accept)
-        elif (link := self._links.get(fd)) is not None:
-            self._serve_link(link, mask)
-
     def _join(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         # A link with ourselves, so that endpoints of one process meet like any others: one end has our
         # publishers, the other our subscriptions.
         for connection, kind in ((ours, "publisher"), (theirs, "subscription")):
             self._open(connection, os.getpid(), os.geteuid(), self._rendezvous.name, frozenset({kind}))
-        self._meet()
-        for name in self._rendezvous.others():
-            if not self._rendezvous.is_ours_to_connect(name):
-                self._nudge(name)
-        self._rendezvous.remove_abandoned()
-
-    def _nudge(self, name: str) -> None:
-        """Asks a process that has to connect to us, and may have looked before we appeared, to look again."""
-        try:
-            connection = self._rendezvous.connect(name)
-        except BlockingIOError:
-            self.call_later(_CONNECT_AGAIN_S, lambda: self._nudge(name))
-            return
-        except LunarError as error:
-            _log.error("%s", error)
-            return
-        if connection is not None:
-            with connection, suppress(OSError):
-                connection.send(NUDGE)
-
-    def _meet(self) -> None:
-        known = {link.name for link in self._links.values()} | self._connecting
-        for name in self._rendezvous.others():
-            if name not in known and self._rendezvous.is_ours_to_connect(name):
-                self._connect(name)
-
-    def _connect(self, name: str) -> None:
-        self._connecting.discard(name)
-        try:
-            connection = self._rendezvous.connect(name)
-        except BlockingIOError:
-            self._connecting.add(name)
-            self.call_later(_CONNECT_AGAIN_S, lambda: self._connect(name))
-            return
-        except LunarError as error:
-            _log.error("%s", error)
-            return
-        if connection is not None:
-            self._greet_if_allowed(connection, name)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._rendezvous.listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                # Out of descriptors: leave it in the backlog and look again when some may have been freed.
-                _log.error("cannot accept a peer: %s", error.strerror)
-                listener = self._rendezvous.listener.fileno()
-                self._epoll.modify(listener, 0)
-                self.call_later(0.5, partial(self._epoll.modify, listener, select.EPOLLIN))
-                return
-            connection.setblocking(False)
-            self._greet_if_allowed(connection, None)
-
-    def _greet_if_allowed(self, connection: socket.socket, name: str | None) -> None:
-        pid, uid, allowed = self._rendezvous.may_join(connection)
-        if not allowed:
-            _log.warning("refused a process (pid %d) of user %d: the domain is not open to it", pid, uid)
-            connection.close()
-            return
-        try:
-            self._open(connection, pid, uid, name)
-        except OSError as error:
-            connection.close()
-            _log.error("cannot serve the peer with pid %d: %s", pid, error.strerror)
+        self._meeting.begin()
 
     def _open(
         self,
@@ -330,7 +197,7 @@ class Participant:
     ) -> None:
         link = Link(connection, self.bells, self._want_flush, pid=pid, uid=uid, name=name, announces=announces)
         self._links[connection.fileno()] = link
-        self._epoll.register(connection.fileno(), select.EPOLLIN)
+        self._control.watch(connection.fileno(), partial(self._serve_link, link))
         if name is not None:
             self._introduce(link)
 
@@ -351,8 +218,7 @@ class Participant:
 
     def _watch_for_room(self, link: Link) -> None:
         if not link.closed:
-            events_wanted = select.EPOLLIN | (select.EPOLLOUT if link.has_backlog else 0)
-            self._epoll.modify(link.socket.fileno(), events_wanted)
+            self._control.want(link.socket.fileno(), write=link.has_backlog)
 
     def _serve_link(self, link: Link, mask: int) -> None:
         if mask & select.EPOLLOUT:
@@ -399,7 +265,7 @@ class Participant:
         for fd in fds:
             os.close(fd)
         if op == "nudge":
-            self._meet()
+            self._meeting.look()
             return
         if fds or not link.greeted:
             raise PeerFault(f"it sent {str(op)[:40]!r} before its greeting, or with descriptors", link.pid)
@@ -457,7 +323,7 @@ class Participant:
         if link.closed:
             return
         self._links.pop(link.socket.fileno(), None)
-        self._epoll.unregister(link.socket.fileno())
+        self._control.unwatch(link.socket.fileno())
         for remote in list(link.endpoints.values()):
             self.matchmaker.remote_removed(link, remote, at_once=at_once, died=not link.said_bye)
         link.endpoints.clear()
@@ -489,7 +355,7 @@ class Participant:
             native._reported()
             report_losses(local)
 
-        self.call_later(_REPORT_LOSSES_EVERY_S, again)
+        self._control.call_later(_REPORT_LOSSES_EVERY_S, again)
 
     def _add_node(self, node: NodeInfo, notify: Callable[[Event], None]) -> None:
         self._nodes[node.full_name] = (node, notify)
@@ -539,9 +405,6 @@ class Participant:
             link.close()
         self._links.clear()
         self._rendezvous.close()
-        self._epoll.close()
-        wake, self._wake = self._wake, -1
-        os.close(wake)
 
 
 def _bare(node: NodeInfo) -> dict[str, object]:

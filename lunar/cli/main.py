@@ -1,99 +1,17 @@
-"""The entry point of the `lunar` command: which commands there are, and how each of them ends.
+"""The entry point of the `lunar` command: how it ends.
 
 Whatever happens, the user sees a sentence and an exit code (`lunar.cli.exit_codes`), never a traceback of an error that
-Lunar foresaw, nor one of Ctrl-C.
+Lunar foresaw, nor one of Ctrl-C. Nothing that takes time is imported before `main` is in charge of Ctrl-C.
 """
 
-import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Annotated, cast
-
-import typer
-import typer.core
-import typer.main
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from lunar.cli import exit_codes
-from lunar.cli.options import examples
-from lunar.cli.output import ReaderGone, flush_output, prepare_streams, write_error, write_line
-
-_COMMANDS = {
-    "topic": ("lunar.cli.topic", "Look at topics, measure them and publish on them."),
-    "node": ("lunar.cli.node", "Look at nodes."),
-    "doctor": ("lunar.cli.doctor", "Check what Lunar needs on this host, and say what is missing."),
-    "perf": ("lunar.cli.perf", "Measure latency and throughput."),
-}
-"""Each command: the module whose `app` it is, and its line of help, which must not cost the import of that module."""
-
-_AnyCommand = typer.core.TyperGroup | typer.core.TyperCommand
-
-app = typer.Typer(
-    help="Lunar: publish and subscribe over crash-proof shared memory.",
-    epilog=examples("lunar topic list", "lunar topic hz chatter", "lunar doctor"),
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from lunar._version import __version__
-
-        write_line(f"lunar {__version__}")
-        raise typer.Exit(exit_codes.OK)
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    pass
-
-
-class _LazyCommand(typer.core.TyperGroup):
-    """Stands in for a command in help and completion; imports its module when it is about to run.
-
-    Args:
-        name: The command's name.
-        module: The module whose `app` is the command.
-        help_line: What the overview of commands says about it.
-    """
-
-    def __init__(self, name: str, module: str, help_line: str) -> None:
-        super().__init__(name=name, help=help_line)
-        self._module = module
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: object = None, **extra: object
-    ) -> typer.Context:
-        """Hands over to the real command: from here on the context, and so everything else, is its own."""
-        command = typer.main.get_command(cast("typer.Typer", importlib.import_module(self._module).app))
-        _reflow_help(cast("_AnyCommand", command))
-        context = command.make_context(info_name, args, parent=cast("typer.Context | None", parent), **extra)
-        return cast("typer.Context", context)
-
-
-def _reflow_help(command: _AnyCommand) -> None:
-    """Joins the lines of each paragraph of a help text: the renderer would break them where the docstring does."""
-    if command.help:
-        command.help = "\n\n".join(" ".join(part.split()) for part in command.help.split("\n\n"))
-    if isinstance(command, typer.core.TyperGroup):
-        for subcommand in command.commands.values():
-            _reflow_help(cast("_AnyCommand", subcommand))
-
-
-def build_command() -> typer.core.TyperGroup:
-    """Builds the whole command line, without importing any command's module."""
-    group = cast("typer.core.TyperGroup", typer.main.get_command(app))
-    for name, (module, help_line) in _COMMANDS.items():
-        group.add_command(_LazyCommand(name, module, help_line))
-    return group
+from lunar.cli.output import ReaderGone, flush_output, prepare_streams, write_error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,27 +24,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code, one of `lunar.cli.exit_codes`.
     """
     prepare_streams()
-    try:
-        code = _run(arguments)
-        flush_output()
+    with _quiet_ctrl_c():
+        try:
+            code = _run(arguments)
+            flush_output()
+        except KeyboardInterrupt:
+            return exit_codes.INTERRUPTED
+        except ReaderGone:
+            # As `head` does once it has seen enough. The interpreter flushes stdout once more on its way out: not
+            # into the broken pipe again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return exit_codes.OK
         return code
-    except KeyboardInterrupt:
-        return exit_codes.INTERRUPTED
-    except ReaderGone:
-        # As `head` does once it has seen enough. The interpreter flushes stdout once more on its way out: not into
-        # the broken pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exit_codes.OK
+
+
+@contextmanager
+def _quiet_ctrl_c() -> Iterator[None]:
+    """Lets Ctrl-C end the process at once and silently from now on and after the block, for want of anything to undo.
+
+    A process that was started to ignore Ctrl-C, as a shell's background jobs are, goes on ignoring it.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
     finally:
-        # Nothing is left to be undone: a second Ctrl-C may end the process wherever it is, and silently.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    from lunar.cli.command import build_command
     from lunar.errors import ConfigError, InvalidName, LunarError, QoSError
 
+    command = build_command()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        # From here on there is something to say at the end: how much was counted so far.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        build_command().main(args=None if arguments is None else list(arguments), prog_name="lunar")
+        command.main(args=None if arguments is None else list(arguments), prog_name="lunar")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else exit_codes.OK
     except (ConfigError, InvalidName, QoSError) as error:

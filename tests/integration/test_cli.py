@@ -315,7 +315,7 @@ def test_a_meter_that_cannot_keep_up_says_so(quantity: str, node: lunar.Node, st
     code, out, _ = finish(meter, interrupt=True)
     assert code == 130
     counts = re.search(r"total: .* received ([\d,]+), lost ([\d,]+) .* could not keep up: ([\d,]+) lost", out)
-    assert counts is not None
+    assert counts is not None, out
     received, lost, said = (int(count.replace(",", "")) for count in counts.groups())
     assert received + lost == 10_001
     assert said == lost > 0

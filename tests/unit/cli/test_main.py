@@ -143,6 +143,27 @@ def test_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
 
 
+@pytest.mark.parametrize(("ignored", "code"), [(False, -signal.SIGINT), (True, 0)], ids=["foreground", "background"])
+def test_ctrl_c_while_it_starts_ends_it_silently(ignored: bool, code: int) -> None:
+    """As nothing has begun there is nothing to say; a job that ignores Ctrl-C goes on doing so."""
+    program = """
+import os, signal, sys
+class InterruptedImport:
+    def find_spec(name, *_):
+        if name == "lunar.cli.command":
+            os.kill(os.getpid(), signal.SIGINT)
+if sys.argv[1] == "True":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+from lunar.cli.main import main
+sys.meta_path.insert(0, InterruptedImport)
+sys.exit(main(["--version"]))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(ignored)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (result.returncode, result.stderr) == (code, "")
+
+
 def test_json_of_a_list_is_an_array(set_graph: SetGraph, capsys: pytest.CaptureFixture[str]) -> None:
     set_graph(NodeInfo("talker", "/", 1, 0))
     assert main(["node", "list", "--json"]) == 0

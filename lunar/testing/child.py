@@ -24,8 +24,6 @@ from lunar import errors
 
 __all__ = ["Child", "ChildFailed", "serve"]
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-
 _END_WITHIN_S = 10.0
 
 
@@ -71,8 +69,13 @@ class Child:
         """Its process id."""
         return self._process.pid
 
-    def call(self, command: str, timeout_s: float = 20.0, **arguments: Json) -> Json:
+    def call(self, command: str, timeout_s: float = 20.0, **arguments: object) -> object:
         """Runs a command there and returns what it returned. Blocks.
+
+        Args:
+            command: Its name there.
+            timeout_s: How long to wait for the answer.
+            **arguments: JSON-ready values.
 
         Raises:
             ChildFailed: It raised, or the process has ended.
@@ -81,7 +84,7 @@ class Child:
         self.start(command, **arguments)
         return self.answer(timeout_s)
 
-    def start(self, command: str, **arguments: Json) -> None:
+    def start(self, command: str, **arguments: object) -> None:
         """Starts a command there; `answer` once for each, in order."""
         line = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
         pipe = self._process.stdin
@@ -93,12 +96,12 @@ class Child:
         except BrokenPipeError as error:
             raise ChildFailed("", f"process {self.pid} has ended") from error
 
-    def answer(self, timeout_s: float = 20.0) -> Json:
+    def answer(self, timeout_s: float = 20.0) -> object:
         """Waits for the answer to a started command; see `call`."""
         answer = json.loads(self._read_line(time.monotonic() + timeout_s))
         if "raised" in answer:
             raise ChildFailed(answer["raised"], answer["text"])
-        result: Json = answer["returned"]
+        result: object = answer["returned"]
         return result
 
     def _read_line(self, give_up_at: float) -> bytes:

@@ -200,7 +200,8 @@ typedef struct {
     const void *address;
     uint32_t size_bytes, slot;
     uint64_t sequence, source_time_ns, reception_time_ns;
-    PyObject *decode; /* borrowed from nobody: a strong reference or NULL */
+    PyObject *decode; /* a strong reference or NULL */
+    PyObject *info;   /* made when first asked for */
 } Sample;
 
 extern PyTypeObject *Mapping_Type, *Peer_Type, *SegmentTable_Type, *Waiter_Type, *Signal_Type, *ReaderMatch_Type,

@@ -34,7 +34,7 @@ Sample *sample_new(ReaderMatch *match, const lunar_entry *entry, const void *add
     self->sequence = entry->sequence;
     self->source_time_ns = entry->source_time_ns;
     self->reception_time_ns = time_ns;
-    self->decode = NULL;
+    self->decode = self->info = NULL;
     match->held++;
     return self;
 }
@@ -44,6 +44,7 @@ static void sample_dealloc(Sample *self) {
     reader_match_release(self->match, self->slot);
     Py_DECREF(self->match);
     Py_CLEAR(self->decode);
+    Py_CLEAR(self->info);
     if (free_count < FREE_SAMPLES)
         free_samples[free_count++] = self;
     else
@@ -66,20 +67,40 @@ PyObject *sample_message(Sample *self) {
 
 static PyObject *get_message(Sample *self, void *Py_UNUSED(closure)) { return sample_message(self); }
 
+/* Times cross as CLOCK_MONOTONIC, which no clock step disturbs, and are shown as wall-clock time: what lies between the
+ * two now.  Between two readings the kernel may let somebody else run, so the closest of a few is taken. */
+static uint64_t wall_offset_ns(void) {
+    uint64_t offset = 0, closest = UINT64_MAX;
+    for (int tries = 0; tries < 3 && closest > 1000; tries++) {
+        struct timespec wall;
+        uint64_t before = now_ns();
+        clock_gettime(CLOCK_REALTIME, &wall);
+        uint64_t between = now_ns() - before;
+        if (between < closest) {
+            closest = between;
+            offset = (uint64_t)wall.tv_sec * 1000000000u + (uint64_t)wall.tv_nsec - (before + between / 2);
+        }
+    }
+    return offset;
+}
+
 static PyObject *get_info(Sample *self, void *Py_UNUSED(closure)) {
+    if (self->info) {
+        Py_INCREF(self->info);
+        return self->info;
+    }
     SampleInfo *info = PyObject_New(SampleInfo, SampleInfo_Type);
     if (!info)
         return NULL;
-    struct timespec wall;
-    clock_gettime(CLOCK_REALTIME, &wall);
-    /* Times cross as CLOCK_MONOTONIC, which no clock step disturbs, and are shown as wall-clock time. */
-    uint64_t offset = (uint64_t)wall.tv_sec * 1000000000u + (uint64_t)wall.tv_nsec - now_ns();
+    uint64_t offset = wall_offset_ns();
     info->sequence_number = self->sequence;
     info->source_time_ns = self->source_time_ns + offset;
     info->reception_time_ns = self->reception_time_ns + offset;
     Py_INCREF(self->match->publisher_id);
     info->publisher_id = self->match->publisher_id;
-    return (PyObject *)info;
+    self->info = (PyObject *)info;
+    Py_INCREF(info);
+    return self->info;
 }
 
 /* `message, info = sample` */

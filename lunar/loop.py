@@ -130,8 +130,16 @@ def run(main: Coroutine[object, object, T], *, loop: LoopKind = "auto", debug: b
 
     Returns:
         What the coroutine returned.
+
+    Raises:
+        RuntimeError: A loop is running in this thread.
+        LunarError: "uvloop" is not installed.
+        ValueError: There is no loop of that name.
     """
     try:
+        # A runner finds out too late: it cannot close the loop that it has made by then.
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError("lunar.run() cannot be called from a running event loop")
         with asyncio.Runner(debug=debug, loop_factory=partial(new_event_loop, loop)) as runner:
             return runner.run(main)
     finally:

@@ -83,8 +83,9 @@ typedef struct {
 
 struct Signal;
 
-typedef struct {
+typedef struct Waiter {
     PyObject_HEAD
+    struct Waiter *next_open; /* in the list of this process */
     Mapping *bells;
     uint32_t index;
     uint32_t forks;
@@ -97,9 +98,11 @@ typedef struct {
     PyObject *loop_ready, *loop_timers; /* what else a loop of ours has to do */
     int outer_fd, spun;
     int asleep, closing; /* a thread's waiter closed while that thread sleeps */
-    struct Signal *first;
+    void *blocked_on;    /* Source that a thread waits for */
+    struct Signal *first, **end; /* who waits, by ticket; where the next one is to be linked */
     Py_ssize_t pending;
     uint64_t spin_ns; /* longest bound among the pending */
+    uint64_t tickets; /* handed out so far */
 } Waiter;
 
 /* What a coroutine waits on: enough of asyncio's future protocol for a task to await it. */
@@ -110,6 +113,7 @@ typedef struct Signal {
     Waiter *waiter;
     PyObject *source; /* Reader or Writer */
     PyObject *callback, *context;
+    uint64_t ticket;             /* whoever waits longest is served first */
     struct Signal *next, **link; /* in the waiter's list while pending */
 } Signal;
 
@@ -255,8 +259,9 @@ int source_begin_wait(Source *source, Waiter *waiter);
 void source_end_wait(Source *source);
 
 /* signal.c */
-Signal *signal_new(Waiter *waiter, Source *source);
+Signal *signal_new(Waiter *waiter, Source *source, uint64_t ticket);
 void signal_unlink(Signal *signal);
+bool signal_is_next(const Signal *signal); /* nobody has waited longer for the same source */
 int signal_fire(Signal *signal);
 
 /* reader.c */

@@ -18,6 +18,7 @@ typedef struct {
     PyObject *payload;
     Py_ssize_t limit, done;
     Signal *signal;
+    uint64_t ticket; /* its place among those who wait; 0 before it waits */
 } Operation;
 
 static int attempt_receive(Source *source, int kind, Py_ssize_t limit, PyObject **value) {
@@ -194,6 +195,7 @@ PyObject *operation_new(Source *source, int kind, PyObject *payload, Py_ssize_t 
     self->limit = limit;
     self->done = 0;
     self->waited = 0;
+    self->ticket = 0;
     return (PyObject *)self;
 }
 
@@ -218,7 +220,9 @@ static PySendResult suspend(Operation *self, PyObject **result) {
     Waiter *waiter = waiter_of_running_loop();
     if (!waiter)
         return finish(self, FAILED, NULL, result);
-    if (source_begin_wait(source, waiter) < 0 || !(self->signal = signal_new(waiter, source))) {
+    if (!self->ticket)
+        self->ticket = ++waiter->tickets;
+    if (source_begin_wait(source, waiter) < 0 || !(self->signal = signal_new(waiter, source, self->ticket))) {
         Py_DECREF(waiter);
         return finish(self, FAILED, NULL, result);
     }
@@ -233,7 +237,7 @@ static PySendResult suspend(Operation *self, PyObject **result) {
         int found = waiter_spin_inline(waiter);
         if (found < 0)
             outcome = FAILED;
-        else if (found && source_is_ready(source))
+        else if (found && source_is_ready(source) && signal_is_next(self->signal))
             outcome = attempt_waiting(source, self->kind, self->payload, self->limit, &self->done, &value);
     }
     if (outcome != WOULD_BLOCK) {

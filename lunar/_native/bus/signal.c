@@ -10,7 +10,17 @@ PyTypeObject *Signal_Type;
 
 enum { PENDING, FIRED, CANCELLED };
 
-Signal *signal_new(Waiter *waiter, Source *source) {
+/* One that waits again keeps its place: without that, whoever is served first would always be. */
+static Signal **place_for(Waiter *waiter, uint64_t ticket) {
+    if (ticket == waiter->tickets)
+        return waiter->end;
+    Signal **place = &waiter->first;
+    while (*place && (*place)->ticket < ticket)
+        place = &(*place)->next;
+    return place;
+}
+
+Signal *signal_new(Waiter *waiter, Source *source, uint64_t ticket) {
     Signal *self = PyObject_GC_New(Signal, Signal_Type);
     if (!self)
         return NULL;
@@ -23,11 +33,14 @@ Signal *signal_new(Waiter *waiter, Source *source) {
     self->source = (PyObject *)source;
     /* The waiter's list owns one reference while the signal is pending. */
     Py_INCREF(self);
-    self->next = waiter->first;
-    self->link = &waiter->first;
+    self->ticket = ticket;
+    self->link = place_for(waiter, ticket);
+    self->next = *self->link;
+    *self->link = self;
     if (self->next)
         self->next->link = &self->next;
-    waiter->first = self;
+    else
+        waiter->end = &self->next;
     waiter->pending++;
     if (source->spin_ns > waiter->spin_ns)
         waiter->spin_ns = source->spin_ns;
@@ -37,12 +50,21 @@ Signal *signal_new(Waiter *waiter, Source *source) {
     return self;
 }
 
+bool signal_is_next(const Signal *self) {
+    for (const Signal *other = self->waiter->first; other != self; other = other->next)
+        if (!other || other->source == self->source)
+            return false;
+    return true;
+}
+
 void signal_unlink(Signal *self) {
     if (!self->link)
         return;
     *self->link = self->next;
     if (self->next)
         self->next->link = self->link;
+    else
+        self->waiter->end = self->link;
     self->next = NULL;
     self->link = NULL;
     if (--self->waiter->pending == 0)
@@ -51,9 +73,18 @@ void signal_unlink(Signal *self) {
     Py_DECREF(self);
 }
 
+/* A waiter lets go of its loop when that closes; a task may still be there to be cancelled. */
+static bool has_loop(Signal *self) {
+    if (!self->waiter->loop)
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed"); /* in asyncio's words */
+    return self->waiter->loop;
+}
+
 static int schedule(Signal *self) {
     if (!self->callback)
         return 0;
+    if (!has_loop(self))
+        return -1;
     PyObject *call_soon = PyObject_GetAttrString(self->waiter->loop, "call_soon");
     PyObject *args = call_soon ? PyTuple_Pack(2, self->callback, self) : NULL;
     PyObject *kwargs = args && self->context ? Py_BuildValue("{sO}", "context", self->context) : NULL;
@@ -135,6 +166,8 @@ static PyObject *signal_remove_done_callback(Signal *self, PyObject *callback) {
 }
 
 static PyObject *signal_get_loop(Signal *self, PyObject *Py_UNUSED(ignored)) {
+    if (!has_loop(self))
+        return NULL;
     Py_INCREF(self->waiter->loop);
     return self->waiter->loop;
 }

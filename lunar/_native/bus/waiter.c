@@ -15,6 +15,7 @@
 #include "bus.h"
 
 PyTypeObject *Waiter_Type;
+static Waiter *open_waiters; /* of this process, linked by next_open */
 static PyObject *loop_waiter, *thread_waiter; /* Python's functions that find the waiter of a loop or a thread */
 
 #define LOCKED_SPIN_NS UINT64_C(20000)     /* with the interpreter lock */
@@ -212,17 +213,44 @@ static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd)
 
 /* Sleeping ------------------------------------------------------------------------------------------------- */
 
+static int kick(Waiter *self) {
+    uint64_t one = 1;
+    __atomic_store_n(&self->kicked, 1, __ATOMIC_RELEASE);
+    return write(self->kick, &one, sizeof one) < 0 && errno != EAGAIN ? -1 : 0;
+}
+
+/* A bell socket is every waiter's, and epoll tells of no edge whose bytes somebody has read meanwhile.  So who reads them
+ * wakes those whom the ring may have been for: they had armed, and what it was about is there. */
+static void wake_others(Waiter *self) {
+    for (Waiter *other = open_waiters; other; other = other->next_open)
+        if (other != self && other->forks == forks_so_far && lunar_bell_is_armed(waiter_bell(other)) &&
+            any_ready(other, other->blocked_on))
+            (void)kick(other);
+}
+
 /* Read off what rang, so that the next ring makes an edge again. */
 static void drain(Waiter *waiter, struct epoll_event *events, int count) {
     char byte;
+    int rings = 0;
     for (int i = 0; i < count; i++)
         if (events[i].data.fd != waiter->kick)
-            for (int reads = 0; reads < 256; reads++)
+            for (int reads = 0; reads < 256; reads++, rings++)
                 if (recv(events[i].data.fd, &byte, 1, MSG_DONTWAIT) <= 0)
                     break;
+    if (rings)
+        wake_others(waiter);
+}
+
+static void forget_open(Waiter *self) {
+    for (Waiter **place = &open_waiters; *place; place = &(*place)->next_open)
+        if (*place == self) {
+            *place = self->next_open;
+            break;
+        }
 }
 
 static void close_descriptors(Waiter *self) {
+    forget_open(self);
     if (self->epoll >= 0)
         close(self->epoll);
     if (self->kick >= 0)
@@ -276,7 +304,9 @@ int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
         uint64_t until = deadline_ns;
         if (!is_reader(source) && now_ns() + BLOCKED_RECHECK_NS < until)
             until = now_ns() + BLOCKED_RECHECK_NS;
+        waiter->blocked_on = source;
         result = sleep_until(waiter, until);
+        waiter->blocked_on = NULL;
     }
     lunar_bell_disarm(waiter_bell(waiter));
     return result < 0 ? -1 : 1;
@@ -358,9 +388,7 @@ static PyObject *waiter_drain(Waiter *self, PyObject *Py_UNUSED(ignored)) {
 }
 
 static PyObject *waiter_kick(Waiter *self, PyObject *Py_UNUSED(ignored)) {
-    uint64_t one = 1;
-    __atomic_store_n(&self->kicked, 1, __ATOMIC_RELEASE);
-    if (write(self->kick, &one, sizeof one) < 0 && errno != EAGAIN)
+    if (kick(self) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
@@ -478,6 +506,7 @@ static PyObject *waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->index = index;
     self->forks = forks_so_far;
     self->managed = managed;
+    self->end = &self->first;
     if (loop != Py_None) {
         Py_INCREF(loop);
         self->loop = loop;
@@ -490,6 +519,8 @@ static PyObject *waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         Py_DECREF(self);
         return NULL;
     }
+    self->next_open = open_waiters;
+    open_waiters = self;
     lunar_bell_disarm(waiter_bell(self)); /* a previous owner may have died armed */
     return (PyObject *)self;
 }

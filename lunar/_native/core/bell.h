@@ -43,6 +43,10 @@ static inline void lunar_bell_disarm(lunar_bell *bell) {
         __atomic_store_n(&bell->state, state + 1, __ATOMIC_RELAXED);
 }
 
+static inline bool lunar_bell_is_armed(const lunar_bell *bell) {
+    return __atomic_load_n(&bell->state, __ATOMIC_RELAXED) & 1;
+}
+
 /* Peer: 1 rang, 0 nobody sleeps or it was already rung, negative errno when the descriptor is unusable.  The
  * caller has a full fence between its submission and this. */
 static inline int lunar_bell_ring(const lunar_bell_page *page, uint32_t index, uint64_t *rung, int bell_socket) {

@@ -37,9 +37,14 @@ class ControlThread:
         self._watched: dict[int, Callable[[int], object]] = {}
         self._closing = False
         self._at_work = threading.RLock()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wake = -1
         self._epoll = select.epoll()
-        self._epoll.register(self._wake, select.EPOLLIN)
+        try:
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._epoll.register(self._wake, select.EPOLLIN)
+        except BaseException:
+            self.close_descriptors()
+            raise
         self._thread = threading.Thread(target=self._run, name="lunar-control", daemon=True)
         self._last: Callable[[], object] = int
 
@@ -62,8 +67,8 @@ class ControlThread:
 
     def watch(self, fd: int, ready: Callable[[int], object]) -> None:
         """Calls `ready` with epoll's mask whenever the descriptor is readable or at its end."""
-        self._watched[fd] = ready
         self._epoll.register(fd, select.EPOLLIN)
+        self._watched[fd] = ready
 
     def want(self, fd: int, *, read: bool = True, write: bool = False) -> None:
         """Changes what a watched descriptor is watched for; its end always is."""
@@ -94,9 +99,10 @@ class ControlThread:
     def close_after_fork(self) -> None:
         """In a child process, where the thread does not exist: close our copies of the descriptors."""
         self._closing = True
-        self._close_descriptors()
+        self.close_descriptors()
 
-    def _close_descriptors(self) -> None:
+    def close_descriptors(self) -> None:
+        """For a thread that never started; another does so at its end."""
         self._epoll.close()
         wake, self._wake = self._wake, -1
         if wake >= 0:
@@ -113,7 +119,7 @@ class ControlThread:
         finally:
             with self._at_work:
                 self._guarded(self._last)
-                self._close_descriptors()
+                self.close_descriptors()
 
     def _timeout_s(self) -> float:
         if self._work:

@@ -9,6 +9,7 @@ participant for meaning.
 from __future__ import annotations
 
 import array
+import errno
 import json
 import os
 import socket
@@ -20,13 +21,13 @@ from typing import TYPE_CHECKING, Final
 from lunar import abc
 from lunar._native._bus import Mapping, Peer
 from lunar._native.control import LAYOUT_VERSION
-from lunar.errors import LunarError, PeerFault, ResourceExhausted
+from lunar.errors import LunarError, PeerFault, ResourceExhausted, from_errno
 
 if TYPE_CHECKING:
     from lunar.graph.descriptions import EndpointInfo, NodeInfo
     from lunar.graph.waiting import Bells
 
-__all__ = ["NUDGE", "PROTOCOL", "Link", "Operation"]
+__all__ = ["NUDGE", "PROTOCOL", "Link", "Operation", "duplicates"]
 
 PROTOCOL: Final = f"lunar-link/1.{LAYOUT_VERSION}"
 """What both sides must say first. The part behind the dot is the layout of shared memory."""
@@ -41,6 +42,8 @@ _MAX_PACKET_BYTES = 1 << 17
 _MAX_FDS = 64
 _MAX_OUTBOX = 10_000
 _MAX_BELL_PAGE_BYTES = 1 << 20
+# Limits of ours, or of the kernel's; never a sign that the peer is gone.
+_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS})
 
 
 class Link(abc.Channel):
@@ -62,6 +65,10 @@ class Link(abc.Channel):
         introduced: We have said who we are.
         greeted: It has said who it is.
         synced: It has told us everything that was there when it greeted.
+        inbox: What it sent and we have not handled yet, with the descriptors that came along.
+        stalled: A limit of ours keeps us from handling that; it waits for better times.
+        overflowed: We owe it more than we can keep: it must be hung up on, and met anew.
+        congested: The kernel refused to take a packet, though there is room in the socket.
     """
 
     def __init__(
@@ -85,11 +92,19 @@ class Link(abc.Channel):
         self._peer: Peer | None = None
         self._bells = bells
         self._on_backlog = on_backlog
+        self.inbox: deque[tuple[Operation, list[int]]] = deque()
+        self.stalled = self.overflowed = self.congested = False
         self._outbox: deque[tuple[bytes, list[int]]] = deque()
         self._lock = threading.Lock()
         # Our ear for this peer's rings; it gets the other end with our greeting.
         self._ear, self._mouth = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        bells.watch(self._ear.fileno())
+        try:
+            bells.watch(self._ear.fileno())
+        except BaseException:
+            bells.unwatch(self._ear.fileno())
+            self._ear.close()
+            self._mouth.close()
+            raise
 
     @property
     def peer(self) -> Peer:
@@ -136,6 +151,8 @@ class Link(abc.Channel):
         except PeerFault:
             raise
         except (LunarError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in _LIMITS:
+                raise from_errno(-error.errno, f"look at the bells of the peer with pid {self.pid}") from error
             raise PeerFault(f"its bells are not bells: {error}", self.pid) from error
         finally:
             for fd in fds:
@@ -174,9 +191,13 @@ class Link(abc.Channel):
                 return
             if not self._outbox and self._try_send(packet, fds):
                 return
-            if len(self._outbox) >= _MAX_OUTBOX:
-                return  # it reads nothing any more; the backlog's owner disconnects it
-            self._outbox.append((packet, [os.dup(fd) for fd in fds]))
+            try:
+                if len(self._outbox) >= _MAX_OUTBOX:
+                    raise OSError(errno.ENOBUFS, "the outbox is full")
+                self._outbox.append((packet, duplicates(fds)))
+            except OSError:
+                # What it would miss it could never make up for: the control thread hangs up and meets it anew.
+                self.overflowed = True
         self._on_backlog(self)
 
     def _try_send(self, packet: bytes, fds: Sequence[int]) -> bool:
@@ -184,7 +205,10 @@ class Link(abc.Channel):
             socket.send_fds(self.socket, [packet], list(fds), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError as error:
+            if error.errno in _LIMITS:
+                self.congested = True
+                return False
             return True  # the peer is gone: its end of file comes next
         return True
 
@@ -196,13 +220,13 @@ class Link(abc.Channel):
     def flush(self) -> None:
         """Sends of the outbox what the socket takes now."""
         with self._lock:
+            self.congested = False
             while self._outbox and not self.closed:
                 packet, fds = self._outbox[0]
                 if not self._try_send(packet, fds):
                     return
                 self._outbox.popleft()
-                for fd in fds:
-                    os.close(fd)
+                _close_all(fds)
 
     def receive(self) -> list[tuple[Operation, list[int]]] | None:
         """Reads one packet: operations with their descriptors, the caller's to close; None at the end of file.
@@ -210,39 +234,51 @@ class Link(abc.Channel):
         Raises:
             BlockingIOError: There is nothing to read.
             PeerFault: It is not a packet.
-            ResourceExhausted: Descriptors could not be received: we have too many.
+            ResourceExhausted: We have no room for its descriptors; the packet stays where it is.
         """
         try:
-            flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-            packet, ancillary, state, _ = self.socket.recvmsg(
-                _MAX_PACKET_BYTES, socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize), flags
-            )
+            # The kernel drops descriptors that we have no room for, so see whether we do before the packet is taken.
+            _, fds, state = self._read(1, socket.MSG_PEEK)
+            _close_all(fds)
+            self._check_descriptors(fds, state)
+            packet, fds, state = self._read(_MAX_PACKET_BYTES, 0)
         except BlockingIOError:
             raise
-        except OSError:
+        except OSError as error:
+            if error.errno in _LIMITS:
+                raise from_errno(-error.errno, f"receive from the peer with pid {self.pid}") from error
             return None
-        fds = _descriptors(ancillary)
         try:
             if not packet and not fds:
                 return None
             if state & socket.MSG_TRUNC:
                 raise PeerFault(f"it sent a packet of more than {_MAX_PACKET_BYTES} bytes", self.pid)
-            if state & socket.MSG_CTRUNC:
-                self._blame_for_missing_descriptors()
+            self._check_descriptors(fds, state)
             parsed = self._parse(packet, fds)
         except BaseException:
-            for fd in fds:
-                os.close(fd)
+            _close_all(fds)
             raise
         return parsed
 
-    def _blame_for_missing_descriptors(self) -> None:
+    def _read(self, size_bytes: int, flags: int) -> tuple[bytes, list[int], int]:
+        flags |= socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+        ancillary_bytes = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
         try:
-            os.close(os.dup(self.socket.fileno()))
-        except OSError as error:
-            text = f"cannot receive descriptors from the peer with pid {self.pid}: {error.strerror}"
-            raise ResourceExhausted(text, "raise the limit of open files (ulimit -n)") from error
-        raise PeerFault(f"it sent more than {_MAX_FDS} descriptors at once", self.pid)
+            packet, ancillary, state, _ = self.socket.recvmsg(size_bytes, ancillary_bytes, flags)
+        except ConnectionResetError:
+            # It is gone and had not read everything. That is told once, ahead of what it has sent us.
+            packet, ancillary, state, _ = self.socket.recvmsg(size_bytes, ancillary_bytes, flags)
+        return packet, _descriptors(ancillary), state
+
+    def _check_descriptors(self, fds: list[int], state: int) -> None:
+        if not state & socket.MSG_CTRUNC:
+            return
+        if len(fds) >= _MAX_FDS:
+            raise PeerFault(f"it sent more than {_MAX_FDS} descriptors at once", self.pid)
+        raise ResourceExhausted(
+            f"no room for the descriptors that the peer with pid {self.pid} sent",
+            "raise the limit of open files (ulimit -n)",
+        )
 
     def _parse(self, packet: bytes, fds: list[int]) -> list[tuple[Operation, list[int]]]:
         try:
@@ -271,18 +307,36 @@ class Link(abc.Channel):
             if self.closed:
                 return
             self.closed = True
-            while self._outbox:
-                for fd in self._outbox.popleft()[1]:
-                    os.close(fd)
         self._bells.unwatch(self._ear.fileno())
         self.close_descriptors()
 
     def close_descriptors(self) -> None:
         """Closes the descriptors alone (a forked child does)."""
+        while self._outbox:
+            _close_all(self._outbox.popleft()[1])
+        while self.inbox:
+            _close_all(self.inbox.popleft()[1])
         for connection in (self._ear, self._mouth, self.socket):
             connection.close()
         if self._peer is not None:
             self._peer.close()
+
+
+def duplicates(fds: Sequence[int]) -> list[int]:
+    """Returns copies of descriptors, all of them or none."""
+    copies: list[int] = []
+    try:
+        for fd in fds:
+            copies.append(os.dup(fd))  # noqa: PERF401 - so that those made before a failure are known
+    except BaseException:
+        _close_all(copies)
+        raise
+    return copies
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

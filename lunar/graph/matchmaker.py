@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lunar import events
@@ -27,6 +28,9 @@ __all__ = ["Matchmaker"]
 
 _log = logging.getLogger("lunar")
 
+# At a limit, until it is tried again.
+_MATCH_AGAIN_S = 0.25
+
 
 class Matchmaker:
     """The local endpoints, and their matches over all links.
@@ -34,11 +38,18 @@ class Matchmaker:
     Args:
         links: The links there are now, asked for anew each time.
         kick: Makes every waiter of this process look at its queues again.
+        call_later: Runs a function in the control thread after so many seconds.
     """
 
-    def __init__(self, links: Callable[[], Iterable[Link]], kick: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        links: Callable[[], Iterable[Link]],
+        kick: Callable[[], None],
+        call_later: Callable[[float, Callable[[], object]], None],
+    ) -> None:
         self._links = links
         self._kick = kick
+        self._call_later = call_later
         self.publishers: dict[str, LocalPublisher] = {}
         self.subscriptions: dict[str, LocalSubscription] = {}
 
@@ -91,13 +102,18 @@ class Matchmaker:
         )
         try:
             native = local.end.connect(terms, link)
-        except LunarError as error:
+        except (LunarError, MemoryError) as error:
             if not local.writer._closed:
-                _log.error("no match between %s and %s: %s", local.info, remote, error)
+                _log.error("no match between %s and %s yet: %s", local.info, remote, str(error) or "out of memory")
+                self._call_later(_MATCH_AGAIN_S, partial(self._consider_again, local, link, remote))
             return
         local.matches[link, remote.id] = PublisherMatch(link, remote, native)
         self._changed(local)
         local.notify(events.Matched(local.info, remote))
+
+    def _consider_again(self, local: LocalPublisher, link: Link, remote: EndpointInfo) -> None:
+        if local.info.id in self.publishers and link.endpoints.get(remote.id) is remote:
+            self._consider_subscription(local, link, remote)
 
     def take_offer(self, link: Link, offer: Offer) -> None:
         """A peer's publisher has opened a match for a subscription of ours.

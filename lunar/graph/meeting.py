@@ -1,4 +1,9 @@
-"""How a participant meets the others: connects to those that came before, accepts those that come after."""
+"""How a participant meets the others: connects to those that came before, accepts those that come after.
+
+A link that a limit of ours stands in the way of (no descriptor is left, say) is tried again after a while, until it is
+made or the other process is gone. Likewise one that the other side hung up before it had greeted: then a limit of its
+own was in the way.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +26,8 @@ _log = logging.getLogger("lunar")
 
 _AGAIN_S = 0.02
 _ACCEPT_AGAIN_S = 0.5
+_LOOK_AGAIN_S = 0.5
+_LOOK_AGAIN_AT_MOST_S = 60.0
 
 
 class Meeting:
@@ -46,6 +53,9 @@ class Meeting:
         self._known = known
         self._opened = opened
         self._connecting: set[str] = set()
+        self._disowned: set[str] = set()
+        self._looking_later = False
+        self._look_again_s = _LOOK_AGAIN_S
 
     def begin(self) -> None:
         """We have just appeared: meet everybody who is there, and accept whoever comes."""
@@ -58,10 +68,31 @@ class Meeting:
 
     def look(self) -> None:
         """Connects to whoever is there, is ours to connect to, and has no link with us yet."""
-        known = {*self._known(), *self._connecting}
+        known = {*self._known(), *self._connecting, *self._disowned}
         for name in self._rendezvous.others():
             if name not in known and self._rendezvous.is_ours_to_connect(name):
-                self._connect(name)
+                self.connect(name)
+
+    def _look_later(self) -> None:
+        if not self._looking_later:
+            self._looking_later = True
+            self._control.call_later(self._look_again_s, self._look_again)
+            self._look_again_s = min(2 * self._look_again_s, _LOOK_AGAIN_AT_MOST_S)
+
+    def _look_again(self) -> None:
+        self._looking_later = False
+        self.look()
+        if not self._looking_later:
+            self._look_again_s = _LOOK_AGAIN_S
+
+    def ended(self, name: str, *, greeted: bool) -> None:
+        """A link ended without a goodbye: the process behind it is dead, or could not serve us."""
+        if not self._rendezvous.remove_if_dead(name) and not greeted:
+            self._look_later()
+
+    def disown(self, name: str) -> None:
+        """Never connects to a process again: it broke the rules."""
+        self._disowned.add(name)
 
     def _reach(self, name: str, again: Callable[[], None]) -> socket.socket | None:
         try:
@@ -71,11 +102,14 @@ class Meeting:
             self._control.call_later(_AGAIN_S, again)
         except LunarError as error:
             _log.error("%s", error)
+            self._connecting.add(name)
+            self._control.call_later(_LOOK_AGAIN_S, again)
         return None
 
-    def _connect(self, name: str) -> None:
+    def connect(self, name: str) -> None:
+        """Connects to a process, now or as soon as it can be."""
         self._connecting.discard(name)
-        connection = self._reach(name, lambda: self._connect(name))
+        connection = self._reach(name, lambda: self.connect(name))
         if connection is not None:
             self._admit(connection, name)
 
@@ -111,6 +145,8 @@ class Meeting:
             return
         try:
             self._opened(connection, pid, uid, name)
-        except OSError as error:
+        except (OSError, LunarError) as error:
             connection.close()
-            _log.error("cannot serve the peer with pid %d: %s", pid, error.strerror)
+            _log.error("cannot serve the peer with pid %d: %s", pid, error)
+            if name is not None:
+                self._look_later()

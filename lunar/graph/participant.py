@@ -8,23 +8,24 @@ link, which the kernel delivers however it died.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, TypeVarTuple
 
 from lunar import events
-from lunar.errors import LunarError, PeerFault
+from lunar.errors import LunarError, PeerFault, ResourceExhausted, from_errno
 from lunar.graph.control import ControlThread
 from lunar.graph.descriptions import EndpointInfo, NodeInfo
 from lunar.graph.endpoints import LocalPublisher, LocalSubscription
-from lunar.graph.link import Link, Operation
+from lunar.graph.link import Link, Operation, duplicates
 from lunar.graph.matchmaker import Matchmaker, report_losses
 from lunar.graph.meeting import Meeting
 from lunar.graph.promises import Promises
@@ -43,6 +44,8 @@ _log = logging.getLogger("lunar")
 
 Ts = TypeVarTuple("Ts")
 
+# At a limit, until it is tried again.
+_AGAIN_S = 0.25
 _REPORT_LOSSES_EVERY_S = 0.25
 _LOOK_AGAIN_S = 0.005
 _PACKETS_AT_ONCE = 64
@@ -64,25 +67,53 @@ class Participant:
         self.config = config
         self.id = os.urandom(16).hex()
         self.transport = transport
-        self.bells = acquire_bells()
-        try:
-            self._rendezvous = Rendezvous(config, self.id)
-        except BaseException:
-            release_bells()
-            raise
         self._links: dict[int, Link] = {}
         self._nodes: dict[str, tuple[NodeInfo, Callable[[Event], None]]] = {}
+        self._names: set[str] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        with ExitStack() as undo:
+            try:
+                self._set_up(undo)
+            except OSError as error:
+                raise from_errno(-(error.errno or errno.EIO), "join a domain") from error
+            except (MemoryError, RuntimeError) as error:  # RuntimeError: no more threads
+                raise ResourceExhausted(f"join a domain: {str(error) or 'out of memory'}") from error
+            undo.pop_all()
+
+    def _set_up(self, undo: ExitStack) -> None:
+        """Opens everything and starts the thread; `undo` closes what was opened."""
+        self.bells = acquire_bells()
+        undo.callback(release_bells)
         self._control = ControlThread()
+        undo.callback(self._control.close_descriptors)
+        self._rendezvous = Rendezvous(self.config, self.id)
+        undo.callback(self._rendezvous.close)
         self._meeting = Meeting(
             self._rendezvous, self._control, lambda: [link.name for link in self._links.values()], self._open
         )
-        self.matchmaker = Matchmaker(self._links.values, self.bells.kick_all)
+        self.matchmaker = Matchmaker(self._links.values, self.bells.kick_all, self._control.call_later)
         self.promises = Promises(self.matchmaker, self._control.call_later)
-        self._closed = False
-        self._lock = threading.Lock()
-        self._names: set[str] = set()
-        self.post(self._join)
+        undo.callback(self._close_links)
+        self._link_with_ourselves()
+        self.post(self._meeting.begin)
         self._control.start(self._leave)
+
+    def _close_links(self) -> None:
+        for link in self._links.values():
+            link.close()
+
+    def _link_with_ourselves(self) -> None:
+        # So that endpoints of one process meet like any others: one end has our publishers, the other our
+        # subscriptions.
+        ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        try:
+            for connection, kind in zip(ends, ("publisher", "subscription"), strict=True):
+                self._open(connection, os.getpid(), os.geteuid(), self._rendezvous.name, frozenset({kind}))
+        except BaseException:
+            for end in ends:
+                end.close()
+            raise
 
     # ---- for other threads ------------------------------------------------------------------------------------
 
@@ -179,14 +210,6 @@ class Participant:
 
     # ---- the control thread -----------------------------------------------------------------------------------
 
-    def _join(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        # A link with ourselves, so that endpoints of one process meet like any others: one end has our
-        # publishers, the other our subscriptions.
-        for connection, kind in ((ours, "publisher"), (theirs, "subscription")):
-            self._open(connection, os.getpid(), os.geteuid(), self._rendezvous.name, frozenset({kind}))
-        self._meeting.begin()
-
     def _open(
         self,
         connection: socket.socket,
@@ -196,10 +219,16 @@ class Participant:
         announces: frozenset[str] = frozenset({"publisher", "subscription"}),
     ) -> None:
         link = Link(connection, self.bells, self._want_flush, pid=pid, uid=uid, name=name, announces=announces)
-        self._links[connection.fileno()] = link
-        self._control.watch(connection.fileno(), partial(self._serve_link, link))
-        if name is not None:
-            self._introduce(link)
+        try:
+            self._control.watch(connection.fileno(), partial(self._serve_link, link))
+            self._links[connection.fileno()] = link
+            if name is not None:
+                self._introduce(link)
+        except BaseException:
+            self._links.pop(connection.fileno(), None)
+            self._control.unwatch(connection.fileno())
+            link.close()
+            raise
 
     def _introduce(self, link: Link) -> None:
         """Says who we are and what we have. Who connected does so first; the other answers."""
@@ -214,44 +243,85 @@ class Participant:
         link.send_operations([*operations, {"op": "synced"}])
 
     def _want_flush(self, link: Link) -> None:
-        self.post(self._watch_for_room, link)
+        self.post(self._attend, link)
 
-    def _watch_for_room(self, link: Link) -> None:
-        if not link.closed:
-            self._control.want(link.socket.fileno(), write=link.has_backlog)
+    def _attend(self, link: Link) -> None:
+        """Waits for what the link needs next: something to read, room to send, or better times."""
+        if link.closed:
+            return
+        if link.overflowed:
+            _log.error("hung up on the process with pid %d, which reads nothing, to meet it anew", link.pid)
+            self._end_link(link)
+            if link.name is not None:
+                self._meeting.connect(link.name)
+            return
+        if link.congested:
+            self._control.call_later(_AGAIN_S, partial(self._flush, link))
+        self._control.want(link.socket.fileno(), read=not link.stalled, write=link.has_backlog and not link.congested)
+
+    def _flush(self, link: Link) -> None:
+        link.flush()
+        self._attend(link)
 
     def _serve_link(self, link: Link, mask: int) -> None:
         if mask & select.EPOLLOUT:
-            link.flush()
-            self._watch_for_room(link)
-        if not mask & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
+            self._flush(link)
+        if link.closed or not mask & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
             return
         try:
-            for _ in range(_PACKETS_AT_ONCE):
-                received = link.receive()
-                if received is None:
-                    self._end_link(link)
-                    return
-                self._handle(link, received)
-                if link.closed:
-                    return
+            self._read(link)
         except BlockingIOError:
             return
         except PeerFault as error:
             self._fault(link, error.reason, None)
-        except LunarError as error:  # a limit of ours
-            _log.error("%s", error)
+        except (ResourceExhausted, MemoryError) as error:
+            if mask & select.EPOLLHUP:
+                _log.error("the last words of the process with pid %d are lost: %s", link.pid, error)
+                self._end_link(link)
+            else:
+                self._stall(link, error)
+        except Exception as error:  # noqa: BLE001 - the others are to be served on
+            _log.exception("the control thread failed over what the process with pid %d sent", link.pid)
+            self._fault(link, f"it sent something that could not be handled: {error!r}", None)
 
-    def _handle(self, link: Link, received: list[tuple[Operation, list[int]]]) -> None:
-        waiting = deque(received)
-        try:
-            while waiting:
-                operation, fds = waiting.popleft()
-                self._handle_one(link, operation, fds)
-        finally:
-            for _, fds in waiting:
-                for fd in fds:
-                    os.close(fd)
+    def _read(self, link: Link) -> None:
+        for _ in range(_PACKETS_AT_ONCE):
+            self._handle_inbox(link)
+            if link.closed:
+                return
+            received = link.receive()
+            if received is None:
+                self._end_link(link)
+                return
+            link.inbox.extend(received)
+        self._handle_inbox(link)
+
+    def _stall(self, link: Link, error: Exception) -> None:
+        _log.error("waiting until more can be taken from the process with pid %d: %s", link.pid, error)
+        link.stalled = True
+        self._attend(link)
+        self._control.call_later(_AGAIN_S, partial(self._resume_link, link))
+
+    def _resume_link(self, link: Link) -> None:
+        if not link.closed:
+            link.stalled = False
+            self._attend(link)
+            self._serve_link(link, select.EPOLLIN)
+
+    def _handle_inbox(self, link: Link) -> None:
+        """Handles what was received; at a limit of ours it stays, to be handled again."""
+        while link.inbox:
+            operation, fds = link.inbox[0]
+            try:
+                copies = duplicates(fds)
+            except OSError as error:
+                raise from_errno(-(error.errno or errno.EIO), "keep a descriptor") from error
+            self._handle_one(link, operation, copies)
+            if link.closed:
+                return
+            link.inbox.popleft()
+            for fd in fds:
+                os.close(fd)
 
     def _handle_one(self, link: Link, operation: Operation, fds: list[int]) -> None:
         op = operation["op"]
@@ -330,7 +400,7 @@ class Participant:
         link.nodes.clear()
         link.close()
         if not link.said_bye and link.name is not None:
-            self._rendezvous.remove_if_dead(link.name)
+            self._meeting.ended(link.name, greeted=link.greeted)
 
     def _fault_match(self, native: ReaderMatch | WriterMatch, reason: str) -> None:
         found = self.matchmaker.link_of(native)
@@ -341,6 +411,8 @@ class Participant:
         if link.closed:
             return
         event = events.PeerFaulted(link.pid, reason, local)
+        if link.name is not None:
+            self._meeting.disown(link.name)
         self._end_link(link, at_once=True)
         for _, notify in list(self._nodes.values()):
             notify(event)
@@ -387,7 +459,8 @@ class Participant:
 
     def _missing(self) -> list[str]:
         synced = {link.name for link in self._links.values() if link.synced}
-        return [name for name in self._rendezvous.others() if name not in synced]
+        unheard = [name for name in self._rendezvous.others() if name not in synced]
+        return [name for name in unheard if not self._rendezvous.remove_if_dead(name)]
 
     def _describe(self, missing: list[str]) -> tuple[list[NodeInfo], list[str]]:
         own = [local.info for local in self.matchmaker.endpoints]
@@ -401,7 +474,8 @@ class Participant:
     def _leave(self) -> None:
         for link in list(self._links.values()):
             link.flush()
-            link.send_operations([{"op": "bye"}])
+            if link.introduced:
+                link.send_operations([{"op": "bye"}])
             link.close()
         self._links.clear()
         self._rendezvous.close()

@@ -20,7 +20,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, TypeGuard
 
-from lunar.errors import ConfigError, LunarError, ResourceExhausted
+from lunar.errors import ConfigError, LunarError, ResourceExhausted, from_errno
 
 if TYPE_CHECKING:
     from lunar.config import Config
@@ -29,7 +29,7 @@ __all__ = ["Rendezvous", "is_socket_name"]
 
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{32})\.sock", re.ASCII)
 _BACKLOG = 1024
-_ABANDONED_NS = 10_000_000_000
+_TRIES = 5
 
 
 def is_socket_name(name: object) -> TypeGuard[str]:
@@ -57,12 +57,18 @@ class Rendezvous:
         self._group = config.group
         self.directory = config.runtime_dir / str(config.domain)
         self._prepare(config)
-        self.name = f"{time.monotonic_ns():016x}-{participant_id}.sock"
         self._dir_fd = -1
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        try:
+            self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            raise from_errno(-(error.errno or errno.EIO), "make a socket to meet other processes") from error
+        self.name = f"{time.monotonic_ns():016x}-{participant_id}.sock"
         try:
             self._dir_fd = os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             self._listen()
+        except OSError as error:
+            self.close()
+            raise from_errno(-(error.errno or errno.EIO), f"appear in {self.directory}") from error
         except BaseException:
             self.close()
             raise
@@ -99,6 +105,17 @@ class Rendezvous:
         return f"/proc/self/fd/{self._dir_fd}/{name}"
 
     def _listen(self) -> None:
+        """Appears. A hidden socket may be taken for a dead one before its binding is complete: once more, then."""
+        for _ in range(_TRIES):
+            try:
+                self._listen_once()
+                return
+            except FileNotFoundError:
+                self.listener.close()
+                self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        raise _unusable(str(self.directory), "what is made in it disappears")
+
+    def _listen_once(self) -> None:
         hidden = f".{self.name}"
         try:
             self.listener.bind(self._address(hidden))
@@ -118,9 +135,7 @@ class Rendezvous:
     def remove_abandoned(self) -> None:
         """Removes hidden sockets of processes that were killed before they appeared."""
         for entry in os.listdir(self.directory):
-            found = _NAME.fullmatch(entry[1:]) if entry.startswith(".") else None
-            # A live one is renamed at once, but is not connected to before it listens: look at old ones only.
-            if found and time.monotonic_ns() - int(found[1], 16) > _ABANDONED_NS:
+            if entry.startswith(".") and entry != f".{self.name}" and _NAME.fullmatch(entry[1:]):
                 self.remove_if_dead(entry)
 
     def is_ours_to_connect(self, name: str) -> bool:
@@ -152,14 +167,21 @@ class Rendezvous:
             raise LunarError(f"cannot connect to {self.directory / name}: {error.strerror}") from error
         return link
 
-    def remove_if_dead(self, name: str) -> None:
-        """Removes a socket file that nobody listens on any more."""
+    def remove_if_dead(self, name: str) -> bool:
+        """Removes a socket file whose process is gone; returns whether it is.
+
+        Asks with a socket of the wrong type, which is refused as such while anybody holds the other one, listening or
+        not, and which that process does not notice.
+        """
         try:
-            link = self.connect(name)
-        except (BlockingIOError, LunarError):
-            return
-        if link is not None:
-            link.close()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+                probe.connect(self._address(name))
+        except ConnectionRefusedError:
+            self.remove(name)
+            return True
+        except OSError as error:
+            return error.errno == errno.ENOENT
+        return False
 
     def remove(self, name: str) -> None:
         """Removes a socket file; it may be gone already."""

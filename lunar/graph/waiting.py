@@ -7,13 +7,14 @@ watches all of them, because any peer may have a sample for it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from typing import TYPE_CHECKING
 
 from lunar._native._bus import Waiter, set_waiter_finders
 from lunar._native.control import BELLS, create_bell_page
-from lunar.errors import LunarError, ResourceExhausted
+from lunar.errors import LunarError, ResourceExhausted, from_errno
 
 if TYPE_CHECKING:
     from lunar._native._bus import Mapping
@@ -33,11 +34,13 @@ class _ThreadWaiter:
     """Holds a thread's waiter; goes with the thread, and then gives the bell back."""
 
     def __init__(self, bells: Bells) -> None:
-        self.bells = bells
         self.waiter = bells.open_waiter(None)
+        self.bells = bells
 
     def __del__(self) -> None:
-        self.bells.close_waiter(self.waiter)
+        bells: Bells | None = getattr(self, "bells", None)  # None: there never was a waiter
+        if bells is not None:
+            bells.close_waiter(self.waiter)
 
 
 class Bells:
@@ -75,16 +78,26 @@ class Bells:
                 raise LunarError("the last node of this process is closed")
             if not self._free:
                 raise ResourceExhausted(f"more than {BELLS} loops and threads of this process wait at once")
-            managed = getattr(loop, "adopt_waiter", None)
-            waiter = Waiter(self._mapping, self._free[-1], loop, managed is not None)
-            self._free.pop()
-            self._waiters.add(waiter)
+            try:
+                return self._open_waiter(loop)
+            except OSError as error:
+                raise from_errno(-(error.errno or errno.EIO), "wait for messages") from error
+
+    def _open_waiter(self, loop: asyncio.AbstractEventLoop | None) -> Waiter:
+        managed = getattr(loop, "adopt_waiter", None)
+        waiter = Waiter(self._mapping, self._free[-1], loop, managed is not None)
+        self._free.pop()
+        self._waiters.add(waiter)
+        try:
             for fd in self._sockets:
                 waiter.watch(fd)
-        if managed is not None:
-            managed(waiter)
-        elif loop is not None:
-            loop.add_reader(waiter.fileno(), _woken, waiter)
+            if managed is not None:
+                managed(waiter)
+            elif loop is not None:
+                loop.add_reader(waiter.fileno(), _woken, waiter)
+        except BaseException:
+            self.close_waiter(waiter)
+            raise
         return waiter
 
     def close_waiter(self, waiter: Waiter) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 TIMEOUT_S = 45
 SMALL = ("--size", "320x240", "--rate", "20")
 
@@ -83,6 +84,12 @@ def test_the_listener_prints_what_the_talker_says(start: Start) -> None:
     assert lines[10].startswith("b'frame")
     assert lines[11] == "b'now'\n"
     assert finish(talker) == (0, "", "")
+
+
+def test_the_quick_start_of_the_readme_runs(start: Start, tmp_path: Path) -> None:
+    script = tmp_path / "quick_start.py"
+    script.write_text((ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0])
+    assert finish(start(str(script))) == (0, "b'hello'\n", "")
 
 
 @needs_demo

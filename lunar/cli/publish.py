@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,10 @@ class PayloadSource:
         if len(given) != 1:
             raise ValueError("give exactly one of DATA, --hex, --file and --size")
         if self.size_bytes is not None:
-            size_bytes = self.size_bytes
-            return lambda: os.urandom(size_bytes)
+            from random import Random
+
+            # For load, not for secrets: twice as fast as the kernel's.
+            return partial(Random().randbytes, self.size_bytes)
         payload = self._read()
         return lambda: payload
 

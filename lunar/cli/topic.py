@@ -36,6 +36,9 @@ _MeterDepth = Annotated[
     ),
 ]
 
+_MAX_MESSAGE_BYTES = 2**32 - 1
+"""What the layout of shared memory can say; a publisher's pool usually has less (LUNAR_POOL_BYTES)."""
+
 
 @app.command("list", epilog=examples("lunar topic list -v", "lunar topic list --json"))
 def list_topics(verbose: Verbose = False, hidden: ShowHidden = False, as_json: AsJson = False) -> None:
@@ -176,7 +179,9 @@ def pub(
     file: Annotated[
         str | None, typer.Option("--file", metavar="PATH", help="A file whose content is the message; - is stdin.")
     ] = None,
-    size: Annotated[int | None, typer.Option(min=0, metavar="N", help="Random messages of N bytes.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=0, max=_MAX_MESSAGE_BYTES, metavar="N", help="Random messages of N bytes.")
+    ] = None,
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, metavar="N", help="End after N messages [one without --rate].")
     ] = None,

@@ -338,15 +338,19 @@ def test_bw_measures_sizes(node: lunar.Node, start: Start) -> None:
 
 def test_a_meter_chooses_its_depth_by_the_size_of_the_messages(node: lunar.Node, start: Start) -> None:
     publisher = node.create_publisher(bytes, "images")
-    start("topic", "hz", "images")
+    hz = start("topic", "hz", "images")
     publisher.wait_for_subscribers_blocking(1, timeout_s=TIMEOUT_S)
     publisher.publish_blocking(bytes(2**20))
 
-    def depths() -> list[int]:
-        snapshot = lunar.graph_snapshot()
-        return [end.qos.depth for end in snapshot.endpoints if end.kind == "subscription"]
+    def is_matched_with_the_shallower() -> bool:
+        ends = [end for end in lunar.graph_snapshot().endpoints if end.kind == "subscription"]
+        matched = [match.subscription_id for match in publisher.statistics().matches]
+        return [end.qos.depth for end in ends] == [64] and matched == [end.id for end in ends]
 
-    until(lambda: depths() == [64])
+    until(is_matched_with_the_shallower)
+    publisher.publish_many([bytes(2**20)] * 5)
+    until(lambda: all_taken(publisher))
+    assert "received 5, lost 0" in finish(hz, interrupt=True)[1]
 
 
 def test_a_meter_that_is_stopped_holds_up_nobody(node: lunar.Node, start: Start) -> None:

@@ -87,6 +87,12 @@ class Victim:
                 assert bytes(echo) == message
                 del echo
 
+    async def settle(self) -> None:
+        """Returns when the control thread has done what was asked of it before, and its events are here."""
+        self.node._participant.snapshot(PATIENCE_S)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
     def is_unharmed(self) -> bool:
         """Nobody was disconnected unexpectedly, and nothing was lost between the honest two."""
         return (

@@ -174,9 +174,10 @@ static void call_hook(PyObject *hook, PyObject *args) {
 }
 
 static void fault(Reader *self, Py_ssize_t index, const char *reason) {
-    PyObject *args = Py_BuildValue("Os", (PyObject *)self->matches[index], reason);
-    drop_match(self, index);
-    call_hook(self->on_fault, args);
+    ReaderMatch *match = self->matches[index];
+    Py_INCREF(match);
+    drop_match(self, index); /* first: making objects may run a finaliser, which may change our matches */
+    call_hook(self->on_fault, Py_BuildValue("Ns", (PyObject *)match, reason));
 }
 
 static void count_loss(Reader *self, uint64_t count, uint64_t *cause) {
@@ -199,26 +200,38 @@ static void report_loss(Reader *self) {
 /* What became of one look at a match. */
 enum { NOTHING, TAKEN, EXPIRED, BROKEN };
 
-static int take_from(Reader *self, ReaderMatch *match, uint64_t time_ns, lunar_entry *entry, const void **address,
-                     const char **reason) {
+/* Find and take the next entry of a match whose segment is here. */
+static int claim(ReaderMatch *match, lunar_entry *entry, const Mapping **segment, const char **reason) {
     lunar_queue_reader *queue = &match->queue;
-    uint32_t index;
     SegmentTable *table = match->segments;
-    do {
+    for (int look = 0; look < LUNAR_QUEUE_LOOKS; look++) {
         int found = lunar_queue_peek(queue, entry);
         if (found < 0)
             *reason = "its queue's counters are out of range";
         if (found <= 0)
             return found < 0 ? BROKEN : NOTHING;
-        index = LUNAR_WHERE_SEGMENT(entry->where);
-        if (index >= table->count || !table->segments[index]) {
+        uint32_t index = LUNAR_WHERE_SEGMENT(entry->where);
+        *segment = index < table->count ? table->segments[index] : NULL;
+        if (!*segment) {
             if (queue->overwritable && __atomic_load_n(&queue->shared->head, __ATOMIC_ACQUIRE) != queue->head)
-                continue; /* we read an entry that was being overwritten: taking it fails, and we look again */
+                continue; /* we read an entry that was being overwritten */
             match->starved_head = queue->head + 1; /* the segment is on its way through the link */
             return NOTHING;
         }
-    } while (!lunar_queue_take(queue));
-    const Mapping *segment = table->segments[index];
+        if (lunar_queue_take(queue))
+            return TAKEN;
+    }
+    *reason = "it takes samples back faster than anybody can publish";
+    return BROKEN;
+}
+
+static int take_from(Reader *self, ReaderMatch *match, uint64_t time_ns, lunar_entry *entry, const void **address,
+                     const char **reason) {
+    lunar_queue_reader *queue = &match->queue;
+    const Mapping *segment;
+    int claimed = claim(match, entry, &segment, reason);
+    if (claimed != TAKEN)
+        return claimed;
     uint64_t offset = LUNAR_WHERE_OFFSET(entry->where);
     if (offset > segment->size_bytes || entry->size_bytes > segment->size_bytes - offset) {
         *reason = "a sample lies outside its segment";

@@ -14,6 +14,7 @@ _LATENCIES = ("p50", "p90", "p99", "max")
 _COLUMNS = ("subscriber", "topic", "received", "per s", "MB/s", *(f"{name} us" for name in _LATENCIES), "lost")
 _WIDTHS = (10, 15, 9, 8, 8, 8, 8, 8, 8, 5)
 _LINES_EVERY_S = 2.0
+_NOTES = 4
 
 
 class Display(Protocol):
@@ -131,4 +132,6 @@ def summary_lines(progress: Progress) -> list[str]:
             f"{bytes_per_s / 1e6:.1f} MB/s, lost {sum(stream.lost.values()):,}{causes and f' ({causes})'}"
         )
     lines += [f"{name}: {count:,} images checked, all as they were sent" for name, count in progress.intact.items()]
-    return lines + [f"note: {text}" for text in progress.events]
+    lines += [f"note: {text}" for text in progress.events[:_NOTES]]
+    more = len(progress.events) - _NOTES
+    return [*lines, f"and {more} more such notes"] if more > 0 else lines

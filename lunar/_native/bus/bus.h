@@ -219,7 +219,9 @@ int peer_register(PyObject *module);
 int waiter_register(PyObject *module);
 int signal_register(PyObject *module);
 int sample_register(PyObject *module);
+int reader_match_register(PyObject *module);
 int reader_register(PyObject *module);
+int writer_match_register(PyObject *module);
 int writer_register(PyObject *module);
 int loan_register(PyObject *module);
 int operation_register(PyObject *module);
@@ -246,17 +248,24 @@ int source_refuse(Source *source);
 /* peer.c */
 int peer_ring(Peer *peer, uint32_t bell);
 
+/* source.c */
+bool source_is_reader(Source *source);
+bool source_is_ready(Source *source);
+int source_begin_wait(Source *source, Waiter *waiter);
+void source_end_wait(Source *source);
+
+/* spinning.c */
+bool waiter_any_ready(Waiter *waiter, Source *single);
+/* Look at `single`, or at all that the waiter's signals await: 1 something is ready, 0 not, -1 exception. */
+int waiter_spin_for(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd);
+
 /* waiter.c */
 lunar_bell *waiter_bell(Waiter *waiter);
-bool source_is_ready(Source *source);
-void waiter_use(Waiter *waiter, Source *source);
 int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns); /* 1 look again, 0 timed out, -1 exception */
 int waiter_spin_inline(Waiter *waiter); /* 1 something is ready, 0 not, -1 exception */
 int waiter_schedule_recheck(Waiter *waiter);
 Waiter *waiter_of_running_loop(void);   /* new reference */
 Waiter *waiter_of_this_thread(void);    /* new reference */
-int source_begin_wait(Source *source, Waiter *waiter);
-void source_end_wait(Source *source);
 
 /* signal.c */
 Signal *signal_new(Waiter *waiter, Source *source, uint64_t ticket);
@@ -264,18 +273,24 @@ void signal_unlink(Signal *signal);
 bool signal_is_next(const Signal *signal); /* nobody has waited longer for the same source */
 int signal_fire(Signal *signal);
 
+/* reader_match.c */
+void reader_match_release(ReaderMatch *match, uint32_t slot);
+void reader_match_ring_publisher(ReaderMatch *match);
+
 /* reader.c */
 bool reader_is_ready(Reader *reader);
 void reader_set_bell(Reader *reader, uint32_t bell);
 Sample *reader_take(Reader *reader, uint64_t time_ns); /* NULL: empty, or an exception is set */
 PyObject *reader_take_many(Reader *reader, Py_ssize_t limit);
-void reader_match_release(ReaderMatch *match, uint32_t slot);
 
 /* sample.c */
 Sample *sample_new(ReaderMatch *match, const lunar_entry *entry, const void *address, uint64_t time_ns);
 PyObject *sample_message(Sample *sample);
 
-/* writer.c */
+/* publishing.c */
+void writer_drop_match(Writer *writer, Py_ssize_t index);
+void writer_replay(Writer *writer, Py_ssize_t index, uint32_t limit);
+int writer_is_closed(Writer *writer); /* with ClosedError set */
 bool writer_is_ready(Writer *writer);
 void writer_set_waiting(Writer *writer, uint32_t bell, int waiting);
 int writer_publish(Writer *writer, PyObject *message);                 /* DONE, WOULD_BLOCK, FAILED */
@@ -286,6 +301,8 @@ uint64_t writer_progress(Writer *writer);
 void writer_count_wait(Writer *writer);
 int writer_has_room(Writer *writer); /* DONE, WOULD_BLOCK, FAILED */
 void writer_release_chunk(Writer *writer, lunar_chunk *chunk);
+
+/* writer.c */
 void writer_finish_close(Writer *writer);
 
 /* loan.c */

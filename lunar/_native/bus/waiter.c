@@ -4,8 +4,6 @@
  * written a tenth of one.  So a waiter first spins for a bounded time, and only then arms its bell and
  * sleeps in epoll (bell.h says why that never misses a wake-up).  The bound is the profile's `resources`; about the
  * price of one wake-up is never worse than twice the best choice (ski rental).
- *
- * It spins with the interpreter lock for a moment, since answers mostly come within that, then without.
  */
 #include <poll.h>
 #include <sys/epoll.h>
@@ -18,25 +16,8 @@ PyTypeObject *Waiter_Type;
 static Waiter *open_waiters; /* of this process, linked by next_open */
 static PyObject *loop_waiter, *thread_waiter; /* Python's functions that find the waiter of a loop or a thread */
 
-#define LOCKED_SPIN_NS UINT64_C(20000)     /* with the interpreter lock */
-#define OTHER_EVENTS_NS UINT64_C(5000)     /* between looks at the loop's other descriptors */
-#define BLOCKED_RECHECK_NS UINT64_C(10000000) /* a publisher without room looks again, see reader.c: ring_publisher */
-#define LOOKS_PER_CLOCK 32
+#define BLOCKED_RECHECK_NS UINT64_C(10000000) /* a publisher without room looks again, see reader_match.c */
 #define MAX_EVENTS 64
-
-/* One word to watch without the interpreter lock, and what it was. */
-typedef struct {
-    const uint64_t *word;
-    uint64_t seen;
-    PyObject *keeps; /* the match whose memory it is in */
-} Watch;
-
-typedef struct {
-    Watch *watches;
-    Py_ssize_t count, capacity;
-} Watches;
-
-static int is_reader(Source *source) { return PyObject_TypeCheck((PyObject *)source, Reader_Type); }
 
 /* Our own bell; after a fork it is the parent's, and we get one that nobody hears. */
 lunar_bell *waiter_bell(Waiter *waiter) {
@@ -44,37 +25,6 @@ lunar_bell *waiter_bell(Waiter *waiter) {
     if (waiter->forks != forks_so_far)
         return &nobodys;
     return &((lunar_bell_page *)waiter->bells->address)->bell[waiter->index];
-}
-
-bool source_is_ready(Source *source) {
-    if (!source_is_open(source))
-        return true; /* to be refused */
-    return is_reader(source) ? reader_is_ready((Reader *)source) : writer_is_ready((Writer *)source);
-}
-
-void waiter_use(Waiter *waiter, Source *source) {
-    if (is_reader(source))
-        reader_set_bell((Reader *)source, waiter->index);
-    else
-        writer_set_waiting((Writer *)source, waiter->index, 1);
-}
-
-int source_begin_wait(Source *source, Waiter *waiter) {
-    if (source->waiting && source->waiter != waiter) {
-        PyErr_SetString(LunarError, "this endpoint is already waited for in another event loop or thread; give each "
-                                    "thread a subscription or publisher of its own");
-        return -1;
-    }
-    waiter_use(waiter, source);
-    return 0;
-}
-
-void source_end_wait(Source *source) {
-    if (--source->waiting > 0)
-        return;
-    source->waiter = NULL;
-    if (!is_reader(source))
-        writer_set_waiting((Writer *)source, 0, 0);
 }
 
 static Waiter *ask_for_waiter(PyObject *function) {
@@ -94,123 +44,6 @@ static Waiter *ask_for_waiter(PyObject *function) {
 Waiter *waiter_of_running_loop(void) { return ask_for_waiter(loop_waiter); }
 Waiter *waiter_of_this_thread(void) { return ask_for_waiter(thread_waiter); }
 
-/* Spinning ------------------------------------------------------------------------------------------------- */
-
-static int add_watch(Watches *all, const uint64_t *word, uint64_t seen, void *keeps) {
-    if (all->count == all->capacity) {
-        Py_ssize_t capacity = all->capacity ? 2 * all->capacity : 16;
-        Watch *grown = PyMem_Realloc(all->watches, (size_t)capacity * sizeof *grown);
-        if (!grown)
-            return -1;
-        all->watches = grown;
-        all->capacity = capacity;
-    }
-    Py_INCREF((PyObject *)keeps);
-    all->watches[all->count++] = (Watch){word, seen, keeps};
-    return 0;
-}
-
-static int watch_source(Watches *all, Source *source) {
-    if (is_reader(source)) {
-        Reader *reader = (Reader *)source;
-        for (Py_ssize_t i = 0; i < reader->count; i++) {
-            ReaderMatch *match = reader->matches[i];
-            const uint64_t *tail = &match->queue.shared->tail;
-            uint64_t seen = __atomic_load_n(tail, __ATOMIC_RELAXED);
-            if (add_watch(all, tail, seen, match) < 0)
-                return -1;
-        }
-        return 0;
-    }
-    Writer *writer = (Writer *)source;
-    for (Py_ssize_t i = 0; i < writer->count; i++) {
-        WriterMatch *match = writer->matches[i];
-        const uint64_t *head = &match->queue.shared->head, *returned = &match->queue.shared->return_tail;
-        uint64_t head_seen = __atomic_load_n(head, __ATOMIC_RELAXED);
-        uint64_t returned_seen = __atomic_load_n(returned, __ATOMIC_RELAXED);
-        if (add_watch(all, head, head_seen, match) < 0 || add_watch(all, returned, returned_seen, match) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static bool any_ready(Waiter *waiter, Source *single) {
-    if (single)
-        return source_is_ready(single);
-    for (Signal *signal = waiter->first; signal; signal = signal->next)
-        if (source_is_ready((Source *)signal->source))
-            return true;
-    return false;
-}
-
-static bool other_events(int outer_fd) {
-    struct pollfd descriptor = {.fd = outer_fd, .events = POLLIN};
-    return outer_fd >= 0 && poll(&descriptor, 1, 0) > 0;
-}
-
-static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns, int outer_fd) {
-    uint64_t next_look = now_ns() + OTHER_EVENTS_NS;
-    for (;;) {
-        for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
-            for (Py_ssize_t i = 0; i < all->count; i++)
-                if (__atomic_load_n(all->watches[i].word, __ATOMIC_ACQUIRE) != all->watches[i].seen)
-                    return true;
-            lunar_cpu_relax();
-        }
-        if (__atomic_load_n(&waiter->kicked, __ATOMIC_ACQUIRE))
-            return true;
-        uint64_t now = now_ns();
-        if (now >= until_ns)
-            return false;
-        if (now >= next_look) {
-            if (other_events(outer_fd))
-                return false;
-            next_look = now + OTHER_EVENTS_NS;
-        }
-    }
-}
-
-/* 1 something is ready, 0 not, -1 exception. */
-static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd) {
-    uint64_t start = now_ns(), now = start, next_look = start + OTHER_EVENTS_NS;
-    uint64_t locked_until = start + (limit_ns < LOCKED_SPIN_NS ? limit_ns : LOCKED_SPIN_NS);
-    while (now < locked_until) {
-        for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
-            if (any_ready(waiter, single) || waiter->kicked)
-                return 1;
-            lunar_cpu_relax();
-        }
-        now = now_ns();
-        if (now >= next_look) {
-            if (other_events(outer_fd))
-                return 0;
-            next_look = now + OTHER_EVENTS_NS;
-        }
-    }
-    if (limit_ns <= LOCKED_SPIN_NS)
-        return 0;
-    Watches all = {0};
-    int failed = 0, found = 0;
-    if (single)
-        failed = watch_source(&all, single);
-    else
-        for (Signal *signal = waiter->first; signal && !failed; signal = signal->next)
-            failed = watch_source(&all, (Source *)signal->source);
-    if (!failed && !(found = any_ready(waiter, single))) {
-        Py_BEGIN_ALLOW_THREADS;
-        found = spin_unlocked(waiter, &all, start + limit_ns, outer_fd);
-        Py_END_ALLOW_THREADS;
-    }
-    for (Py_ssize_t i = 0; i < all.count; i++)
-        Py_DECREF(all.watches[i].keeps);
-    PyMem_Free(all.watches);
-    if (failed) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    return found;
-}
-
 /* Sleeping ------------------------------------------------------------------------------------------------- */
 
 static int kick(Waiter *self) {
@@ -224,7 +57,7 @@ static int kick(Waiter *self) {
 static void wake_others(Waiter *self) {
     for (Waiter *other = open_waiters; other; other = other->next_open)
         if (other != self && other->forks == forks_so_far && lunar_bell_is_armed(waiter_bell(other)) &&
-            any_ready(other, other->blocked_on))
+            waiter_any_ready(other, other->blocked_on))
             (void)kick(other);
 }
 
@@ -295,14 +128,14 @@ int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
         return 0;
     uint64_t limit = deadline_ns - now < source->spin_ns ? deadline_ns - now : source->spin_ns;
     waiter->kicked = 0;
-    int found = limit ? spin(waiter, source, limit, -1) : 0;
+    int found = limit ? waiter_spin_for(waiter, source, limit, -1) : 0;
     if (found)
         return found < 0 || PyErr_CheckSignals() < 0 ? -1 : 1;
     lunar_bell_arm(waiter_bell(waiter));
     int result = 0;
     if (!source_is_ready(source) && !waiter->kicked) {
         uint64_t until = deadline_ns;
-        if (!is_reader(source) && now_ns() + BLOCKED_RECHECK_NS < until)
+        if (!source_is_reader(source) && now_ns() + BLOCKED_RECHECK_NS < until)
             until = now_ns() + BLOCKED_RECHECK_NS;
         waiter->blocked_on = source;
         result = sleep_until(waiter, until);
@@ -356,7 +189,7 @@ static PyObject *waiter_spin(Waiter *self, PyObject *const *args, Py_ssize_t cou
     Py_ssize_t fired = dispatch(self);
     if (!fired && self->spin_ns && limit_s > 0 && !self->spun) {
         uint64_t limit_ns = limit_s * 1e9 < (double)self->spin_ns ? (uint64_t)(limit_s * 1e9) : self->spin_ns;
-        int found = spin(self, NULL, limit_ns, outer_fd);
+        int found = waiter_spin_for(self, NULL, limit_ns, outer_fd);
         fired = found > 0 ? dispatch(self) : found;
         self->kicked = 0;
     }
@@ -366,7 +199,7 @@ static PyObject *waiter_spin(Waiter *self, PyObject *const *args, Py_ssize_t cou
 
 static PyObject *waiter_arm(Waiter *self, PyObject *Py_UNUSED(ignored)) {
     lunar_bell_arm(waiter_bell(self));
-    if (self->kicked || any_ready(self, NULL)) {
+    if (self->kicked || waiter_any_ready(self, NULL)) {
         lunar_bell_disarm(waiter_bell(self));
         Py_RETURN_FALSE;
     }
@@ -433,7 +266,7 @@ int waiter_spin_inline(Waiter *self) {
         if (left_s * 1e9 < (double)limit_ns)
             limit_ns = (uint64_t)(left_s * 1e9);
     }
-    int found = spin(self, NULL, limit_ns, self->outer_fd);
+    int found = waiter_spin_for(self, NULL, limit_ns, self->outer_fd);
     self->spun = found == 0; /* the selector need not do it again */
     return found;
 }
@@ -455,7 +288,7 @@ static PyObject *waiter_adopt(Waiter *self, PyObject *args) {
 /* Does anybody pending wait for room? */
 static PyObject *waiter_blocked(Waiter *self, void *Py_UNUSED(closure)) {
     for (Signal *signal = self->first; signal; signal = signal->next)
-        if (!is_reader((Source *)signal->source))
+        if (!source_is_reader((Source *)signal->source))
             Py_RETURN_TRUE;
     Py_RETURN_FALSE;
 }
@@ -478,7 +311,7 @@ static PyObject *waiter_recheck(Waiter *self, PyObject *Py_UNUSED(ignored)) {
     if (dispatch(self) < 0)
         return NULL;
     for (Signal *signal = self->first; signal; signal = signal->next)
-        if (!is_reader((Source *)signal->source) && waiter_schedule_recheck(self) < 0)
+        if (!source_is_reader((Source *)signal->source) && waiter_schedule_recheck(self) < 0)
             return NULL;
     Py_RETURN_NONE;
 }

@@ -1,0 +1,393 @@
+/* Publishing: a Writer's way from a message to the queues of its matches.
+ *
+ * A payload is copied once, into a chunk of the pool; each match gets a 32-byte entry that says where.  Who has not
+ * kept up decides what happens: a match that waits (reliable and keep_all at both ends) makes the whole publish
+ * wait before anything is copied; any other has its oldest sample taken back.
+ */
+#include "bus.h"
+
+#define COPY_WITHOUT_LOCK_BYTES ((size_t)256 << 10)
+/* Returned slots are collected a few at a time, so that no single publish pays for many; before a large
+ * allocation always, so that the chunk that is still in cache is used again. */
+#define COLLECT_EVERY 16
+#define COLLECT_AT_MOST 64
+#define ALWAYS_COLLECT_BYTES 4096
+#define SHOW_EVERY 16
+
+/* Matches -------------------------------------------------------------------------------------------------- */
+
+static void close_match(Writer *self, WriterMatch *match) {
+    if (match->open) {
+        match->open = 0;
+        uint64_t overwritten = match->queue.lost_overwritten, held = match->queue.lost_held;
+        lunar_queue_writer_close(&match->queue, &self->pool);
+        match->queue.lost_overwritten = overwritten; /* statistics outlive the match */
+        match->queue.lost_held = held;
+    }
+}
+
+void writer_drop_match(Writer *self, Py_ssize_t index) {
+    WriterMatch *match = self->matches[index];
+    memmove(&self->matches[index], &self->matches[index + 1],
+            (size_t)(self->count - index - 1) * sizeof *self->matches);
+    self->count--;
+    close_match(self, match);
+    Py_DECREF(match);
+}
+
+/* Hooks run Python, which may let another thread change our matches; so they are called when an operation is
+ * over, never while the matches are being walked. */
+static void fault(Writer *self, Py_ssize_t index, const char *reason) {
+    PyObject *entry = Py_BuildValue("Os", (PyObject *)self->matches[index], reason);
+    writer_drop_match(self, index);
+    if (!self->faults)
+        self->faults = PyList_New(0);
+    if (!entry || !self->faults || PyList_Append(self->faults, entry) < 0)
+        PyErr_WriteUnraisable(NULL);
+    Py_XDECREF(entry);
+}
+
+static void report(Writer *self) {
+    if (!self->faults && !self->losing)
+        return;
+    PyObject *error[3], *faults = self->faults;
+    PyErr_Fetch(&error[0], &error[1], &error[2]);
+    self->faults = NULL;
+    for (Py_ssize_t i = 0; faults && self->on_fault && i < PyList_Size(faults); i++) {
+        PyObject *result = PyObject_CallObject(self->on_fault, PyList_GetItem(faults, i));
+        if (!result)
+            PyErr_WriteUnraisable(NULL);
+        Py_XDECREF(result);
+    }
+    Py_XDECREF(faults);
+    if (self->losing && !self->lost_reported && self->on_lost) {
+        self->lost_reported = 1; /* until the hook's owner has told somebody: _reported() */
+        PyObject *result = PyObject_CallNoArgs(self->on_lost);
+        if (!result)
+            PyErr_WriteUnraisable(NULL);
+        Py_XDECREF(result);
+    }
+    self->losing = 0;
+    PyErr_Restore(error[0], error[1], error[2]);
+}
+
+static int collect(Writer *self, Py_ssize_t index, uint32_t limit) {
+    int collected = lunar_queue_collect(&self->matches[index]->queue, &self->pool, limit);
+    if (collected < 0)
+        fault(self, index, "it returned a sample that it does not hold");
+    return collected;
+}
+
+static void collect_all(Writer *self) {
+    for (Py_ssize_t i = self->count; i-- > 0;)
+        (void)collect(self, i, UINT32_MAX);
+}
+
+uint64_t writer_progress(Writer *self) {
+    uint64_t sum = 0;
+    for (Py_ssize_t i = 0; i < self->count; i++) {
+        const lunar_queue_header *shared = self->matches[i]->queue.shared;
+        sum += __atomic_load_n(&shared->head, __ATOMIC_ACQUIRE) + __atomic_load_n(&shared->return_tail, __ATOMIC_ACQUIRE);
+    }
+    return sum + (uint64_t)self->count; /* a match that goes is progress, too */
+}
+
+bool writer_is_ready(Writer *self) { return writer_progress(self) != self->progress_seen; }
+
+void writer_set_waiting(Writer *self, uint32_t bell, int waiting) {
+    if (self->source.forks != forks_so_far)
+        return;
+    for (Py_ssize_t i = 0; i < self->count; i++) {
+        lunar_queue_header *shared = self->matches[i]->queue.shared;
+        if (waiting)
+            __atomic_store_n(&shared->publisher_bell, bell, __ATOMIC_RELAXED);
+        __atomic_store_n(&shared->publisher_waits, (uint32_t)waiting, __ATOMIC_RELAXED);
+    }
+}
+
+/* Is there room with everybody who may not lose anything? */
+static bool has_room(Writer *self) {
+    bool room = true;
+    for (Py_ssize_t i = self->count; i-- > 0;) {
+        WriterMatch *match = self->matches[i];
+        if (!match->waits)
+            continue;
+        if (lunar_queue_full(&match->queue) && lunar_queue_refresh(&match->queue) < 0) {
+            fault(self, i, "its queue's counters are out of range");
+            continue;
+        }
+        if (!match->queue.free_count && collect(self, i, COLLECT_AT_MOST) < 0)
+            continue;
+        if (lunar_queue_full(&match->queue) || !match->queue.free_count)
+            room = false;
+    }
+    return room;
+}
+
+/* A publish is about to wait: for whom? */
+void writer_count_wait(Writer *self) {
+    self->blocked++;
+    for (Py_ssize_t i = 0; i < self->count; i++) {
+        WriterMatch *match = self->matches[i];
+        if (match->waits && (lunar_queue_full(&match->queue) || !match->queue.free_count))
+            match->blocked++;
+    }
+}
+
+static bool any_waits(Writer *self) {
+    for (Py_ssize_t i = 0; i < self->count; i++)
+        if (self->matches[i]->waits)
+            return true;
+    return false;
+}
+
+/* Memory --------------------------------------------------------------------------------------------------- */
+
+void writer_release_chunk(Writer *self, lunar_chunk *chunk) { lunar_pool_unreference(&self->pool, chunk); }
+
+static int check_size(Writer *self, size_t size_bytes) {
+    if (size_bytes <= self->largest_bytes)
+        return 0;
+    PyErr_Format(ResourceExhausted, "a message of %zu bytes is larger than this publisher's pool may ever hold, %zu bytes",
+                 size_bytes, self->largest_bytes);
+    return -1;
+}
+
+lunar_chunk *writer_allocate(Writer *self, size_t size_bytes, int *outcome) {
+    *outcome = FAILED;
+    if (check_size(self, size_bytes) < 0)
+        return NULL;
+    uint32_t size_class = lunar_pool_class(size_bytes);
+    if (size_bytes >= ALWAYS_COLLECT_BYTES)
+        collect_all(self);
+    lunar_chunk *chunk = lunar_pool_allocate(&self->pool, size_class);
+    if (!chunk) {
+        collect_all(self);
+        chunk = lunar_pool_allocate(&self->pool, size_class);
+    }
+    if (!chunk) {
+        if (!self->on_grow) {
+            PyErr_SetString(ClosedError, "the publisher is closed");
+            return NULL;
+        }
+        PyObject *grown =
+            PyObject_CallFunction(self->on_grow, "In", size_class, (Py_ssize_t)lunar_pool_chunk_bytes(size_class));
+        if (!grown) {
+            /* Where nothing may be lost, memory that comes back is worth waiting for. */
+            if (PyErr_ExceptionMatches(ResourceExhausted) && any_waits(self) && self->pool.segments_of[size_class]) {
+                PyErr_Clear();
+                *outcome = WOULD_BLOCK;
+            }
+            return NULL;
+        }
+        Py_DECREF(grown);
+        chunk = lunar_pool_allocate(&self->pool, size_class);
+    }
+    if (!chunk)
+        PyErr_SetString(ResourceExhausted, "the publisher's pool has no free chunk");
+    else
+        *outcome = DONE;
+    return chunk;
+}
+
+/* Copy a payload in.  The lock is given up for a large one: the chunk is nobody else's yet. */
+static void copy_payload(lunar_chunk *chunk, const void *data, size_t size_bytes) {
+    if (size_bytes < COPY_WITHOUT_LOCK_BYTES) {
+        memcpy(chunk->address, data, size_bytes);
+        return;
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    memcpy(chunk->address, data, size_bytes);
+    Py_END_ALLOW_THREADS;
+}
+
+/* Publishing ----------------------------------------------------------------------------------------------- */
+
+/* One match's share of one sample. */
+static void submit(Writer *self, Py_ssize_t index, lunar_chunk *chunk, const History *sample) {
+    WriterMatch *match = self->matches[index];
+    lunar_queue_writer *queue = &match->queue;
+    if (lunar_queue_full(queue)) {
+        int error = lunar_queue_refresh(queue);
+        uint64_t lost = queue->lost_overwritten;
+        while (!error && lunar_queue_full(queue)) {
+            int stolen = lunar_queue_steal(queue, &self->pool);
+            error = stolen < 0 ? stolen : 0;
+        }
+        if (error) {
+            fault(self, index, "its queue's counters are out of range");
+            return;
+        }
+        self->lost += queue->lost_overwritten - lost;
+        self->losing |= queue->lost_overwritten != lost;
+    }
+    if (queue->tail % COLLECT_EVERY == 0 || !queue->free_count)
+        if (collect(self, index, queue->free_count ? COLLECT_AT_MOST : UINT32_MAX) < 0)
+            return;
+    if (!queue->free_count) { /* the subscription sits on every slot */
+        queue->lost_held++;
+        self->lost++;
+        self->losing = 1;
+        __atomic_store_n(&queue->shared->lost_held, queue->lost_held, __ATOMIC_RELAXED);
+        return;
+    }
+    lunar_queue_push(queue, chunk, sample->sequence, sample->source_time_ns, sample->size_bytes);
+}
+
+static void show_and_ring(Writer *self) {
+    for (Py_ssize_t i = 0; i < self->count; i++)
+        lunar_queue_show(&self->matches[i]->queue);
+    lunar_full_fence(); /* the tails before the looks at the bells (bell.h) */
+    for (Py_ssize_t i = self->count; i-- > 0;) {
+        WriterMatch *match = self->matches[i];
+        uint32_t bell = __atomic_load_n(&match->queue.shared->subscription_bell, __ATOMIC_RELAXED);
+        if (peer_ring(match->peer, bell) < 0)
+            fault(self, i, "its bell is not a bell");
+    }
+}
+
+static void remember(Writer *self, lunar_chunk *chunk, const History *sample) {
+    History *place = &self->history[self->history_next];
+    if (place->chunk)
+        lunar_pool_unreference(&self->pool, place->chunk);
+    else
+        self->history_count++;
+    *place = *sample;
+    place->chunk = chunk;
+    chunk->references++;
+    self->history_next = (self->history_next + 1) % self->history_depth;
+}
+
+/* Hand a filled chunk to everybody; takes over the caller's reference.  There is room. */
+static void submit_to_all(Writer *self, lunar_chunk *chunk, uint32_t size_bytes, uint64_t time_ns) {
+    History sample = {chunk, ++self->sequence, time_ns, size_bytes};
+    for (Py_ssize_t i = self->count; i-- > 0;)
+        submit(self, i, chunk, &sample);
+    if (self->history_depth)
+        remember(self, chunk, &sample);
+    lunar_pool_unreference(&self->pool, chunk);
+    self->published++;
+    self->published_bytes += size_bytes;
+    self->newest_ns = time_ns;
+}
+
+int writer_is_closed(Writer *self) {
+    return source_is_open(&self->source) ? 0 : source_refuse(&self->source);
+}
+
+int writer_publish_chunk(Writer *self, lunar_chunk *chunk, uint32_t size_bytes) {
+    if (writer_is_closed(self))
+        return FAILED;
+    int outcome = WOULD_BLOCK;
+    if (has_room(self)) {
+        submit_to_all(self, chunk, size_bytes, now_ns());
+        show_and_ring(self);
+        outcome = DONE;
+    }
+    report(self);
+    return outcome;
+}
+
+int writer_has_room(Writer *self) {
+    if (writer_is_closed(self))
+        return FAILED;
+    bool room = has_room(self);
+    report(self);
+    return room ? DONE : WOULD_BLOCK;
+}
+
+/* Copy one message in and submit it, not yet shown. */
+static int put(Writer *self, PyObject *message, uint64_t time_ns) {
+    if (writer_is_closed(self))
+        return FAILED;
+    if (!has_room(self))
+        return WOULD_BLOCK;
+    PyObject *encoded = NULL;
+    if (self->encode && !(message = encoded = PyObject_CallFunctionObjArgs(self->encode, message, NULL)))
+        return FAILED;
+    Py_buffer view;
+    if (PyObject_GetBuffer(message, &view, PyBUF_SIMPLE) < 0) {
+        Py_XDECREF(encoded);
+        return FAILED;
+    }
+    if (check_size(self, (size_t)view.len) < 0) {
+        PyBuffer_Release(&view);
+        Py_XDECREF(encoded);
+        return FAILED;
+    }
+    if (!self->count && !self->history_depth) { /* nobody is there and nobody will ask: count it, copy nothing */
+        self->sequence++;
+        self->published++;
+        self->published_bytes += (uint64_t)view.len;
+        self->newest_ns = time_ns;
+        PyBuffer_Release(&view);
+        Py_XDECREF(encoded);
+        return DONE;
+    }
+    int outcome = FAILED;
+    self->loans++; /* growing and copying let others run; nobody may unmap the pool meanwhile */
+    lunar_chunk *chunk = writer_allocate(self, (size_t)view.len, &outcome);
+    uint32_t size_bytes = (uint32_t)view.len;
+    if (chunk) {
+        copy_payload(chunk, view.buf, (size_t)view.len);
+        if (writer_is_closed(self))
+            outcome = FAILED;
+        else if (!has_room(self)) /* others may have published meanwhile */
+            outcome = WOULD_BLOCK;
+        if (outcome == DONE)
+            submit_to_all(self, chunk, size_bytes, time_ns);
+        else
+            lunar_pool_unreference(&self->pool, chunk);
+    }
+    PyBuffer_Release(&view);
+    Py_XDECREF(encoded);
+    self->loans--;
+    if (self->closing)
+        writer_finish_close(self);
+    return outcome;
+}
+
+int writer_publish(Writer *self, PyObject *message) {
+    int outcome = put(self, message, now_ns());
+    if (outcome == DONE)
+        show_and_ring(self);
+    report(self);
+    return outcome;
+}
+
+Py_ssize_t writer_publish_many(Writer *self, PyObject *messages, Py_ssize_t from) {
+    uint64_t time_ns = now_ns();
+    Py_ssize_t index = from, shown = from;
+    int outcome = DONE;
+    for (; index < PyList_Size(messages); index++) {
+        PyObject *message = PyList_GetItem(messages, index);
+        Py_INCREF(message);
+        outcome = put(self, message, time_ns);
+        Py_DECREF(message);
+        if (outcome != DONE)
+            break;
+        if (index - shown == SHOW_EVERY) { /* a spinning reader starts while we go on */
+            for (Py_ssize_t i = 0; i < self->count; i++)
+                lunar_queue_show(&self->matches[i]->queue);
+            shown = index;
+        }
+    }
+    if (index > from) {
+        PyObject *error[3];
+        PyErr_Fetch(&error[0], &error[1], &error[2]);
+        show_and_ring(self);
+        PyErr_Restore(error[0], error[1], error[2]);
+    }
+    report(self);
+    return outcome == FAILED ? -1 : index;
+}
+
+/* Give a new match the history that it asked for; not yet shown. */
+void writer_replay(Writer *self, Py_ssize_t index, uint32_t limit) {
+    uint32_t count = self->history_count < limit ? self->history_count : limit;
+    for (uint32_t i = 0; i < count && index < self->count; i++) {
+        const History *sample =
+            &self->history[(self->history_next + self->history_depth - count + i) % self->history_depth];
+        submit(self, index, sample->chunk, sample);
+    }
+}

@@ -1,0 +1,138 @@
+/* Spinning: looking at what is awaited, for a bounded time.
+ *
+ * With the interpreter lock for a moment, since answers mostly come within that; then without, watching single words
+ * of shared memory whose matches it holds references to.
+ */
+#include <poll.h>
+
+#include "bus.h"
+
+#define LOCKED_SPIN_NS UINT64_C(20000)     /* with the interpreter lock */
+#define OTHER_EVENTS_NS UINT64_C(5000)     /* between looks at the loop's other descriptors */
+#define LOOKS_PER_CLOCK 32
+
+/* One word to watch without the interpreter lock, and what it was. */
+typedef struct {
+    const uint64_t *word;
+    uint64_t seen;
+    PyObject *keeps; /* the match whose memory it is in */
+} Watch;
+
+typedef struct {
+    Watch *watches;
+    Py_ssize_t count, capacity;
+} Watches;
+
+static int add_watch(Watches *all, const uint64_t *word, uint64_t seen, void *keeps) {
+    if (all->count == all->capacity) {
+        Py_ssize_t capacity = all->capacity ? 2 * all->capacity : 16;
+        Watch *grown = PyMem_Realloc(all->watches, (size_t)capacity * sizeof *grown);
+        if (!grown)
+            return -1;
+        all->watches = grown;
+        all->capacity = capacity;
+    }
+    Py_INCREF((PyObject *)keeps);
+    all->watches[all->count++] = (Watch){word, seen, keeps};
+    return 0;
+}
+
+static int watch_source(Watches *all, Source *source) {
+    if (source_is_reader(source)) {
+        Reader *reader = (Reader *)source;
+        for (Py_ssize_t i = 0; i < reader->count; i++) {
+            ReaderMatch *match = reader->matches[i];
+            const uint64_t *tail = &match->queue.shared->tail;
+            uint64_t seen = __atomic_load_n(tail, __ATOMIC_RELAXED);
+            if (add_watch(all, tail, seen, match) < 0)
+                return -1;
+        }
+        return 0;
+    }
+    Writer *writer = (Writer *)source;
+    for (Py_ssize_t i = 0; i < writer->count; i++) {
+        WriterMatch *match = writer->matches[i];
+        const uint64_t *head = &match->queue.shared->head, *returned = &match->queue.shared->return_tail;
+        uint64_t head_seen = __atomic_load_n(head, __ATOMIC_RELAXED);
+        uint64_t returned_seen = __atomic_load_n(returned, __ATOMIC_RELAXED);
+        if (add_watch(all, head, head_seen, match) < 0 || add_watch(all, returned, returned_seen, match) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+bool waiter_any_ready(Waiter *waiter, Source *single) {
+    if (single)
+        return source_is_ready(single);
+    for (Signal *signal = waiter->first; signal; signal = signal->next)
+        if (source_is_ready((Source *)signal->source))
+            return true;
+    return false;
+}
+
+static bool other_events(int outer_fd) {
+    struct pollfd descriptor = {.fd = outer_fd, .events = POLLIN};
+    return outer_fd >= 0 && poll(&descriptor, 1, 0) > 0;
+}
+
+static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns, int outer_fd) {
+    uint64_t next_look = now_ns() + OTHER_EVENTS_NS;
+    for (;;) {
+        for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
+            for (Py_ssize_t i = 0; i < all->count; i++)
+                if (__atomic_load_n(all->watches[i].word, __ATOMIC_ACQUIRE) != all->watches[i].seen)
+                    return true;
+            lunar_cpu_relax();
+        }
+        if (__atomic_load_n(&waiter->kicked, __ATOMIC_ACQUIRE))
+            return true;
+        uint64_t now = now_ns();
+        if (now >= until_ns)
+            return false;
+        if (now >= next_look) {
+            if (other_events(outer_fd))
+                return false;
+            next_look = now + OTHER_EVENTS_NS;
+        }
+    }
+}
+
+int waiter_spin_for(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd) {
+    uint64_t start = now_ns(), now = start, next_look = start + OTHER_EVENTS_NS;
+    uint64_t locked_until = start + (limit_ns < LOCKED_SPIN_NS ? limit_ns : LOCKED_SPIN_NS);
+    while (now < locked_until) {
+        for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
+            if (waiter_any_ready(waiter, single) || waiter->kicked)
+                return 1;
+            lunar_cpu_relax();
+        }
+        now = now_ns();
+        if (now >= next_look) {
+            if (other_events(outer_fd))
+                return 0;
+            next_look = now + OTHER_EVENTS_NS;
+        }
+    }
+    if (limit_ns <= LOCKED_SPIN_NS)
+        return 0;
+    Watches all = {0};
+    int failed = 0, found = 0;
+    if (single)
+        failed = watch_source(&all, single);
+    else
+        for (Signal *signal = waiter->first; signal && !failed; signal = signal->next)
+            failed = watch_source(&all, (Source *)signal->source);
+    if (!failed && !(found = waiter_any_ready(waiter, single))) {
+        Py_BEGIN_ALLOW_THREADS;
+        found = spin_unlocked(waiter, &all, start + limit_ns, outer_fd);
+        Py_END_ALLOW_THREADS;
+    }
+    for (Py_ssize_t i = 0; i < all.count; i++)
+        Py_DECREF(all.watches[i].keeps);
+    PyMem_Free(all.watches);
+    if (failed) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return found;
+}

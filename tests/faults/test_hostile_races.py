@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,16 +41,15 @@ def scribbling(queue: Queue, **values: str) -> Iterator[None]:
 
 async def _take(victim: Victim, subscription: lunar.Subscription[memoryview], hostile: Hostile) -> None:
     """Takes until the hostile publisher was disconnected, or often enough; then it is gone."""
-    for _ in range(200):
+    for _ in range(40):
         for _ in range(1000):
             subscription.take(1)
         await asyncio.sleep(0)
         if not subscription.publisher_count:
             break
     hostile.close()
-    while subscription.publisher_count:
-        await asyncio.sleep(0)
     await victim.settle()
+    assert not subscription.publisher_count
     victim.faults.clear()  # it may have been found out, or not
 
 
@@ -74,3 +74,33 @@ def test_a_head_that_goes_back_and_forth(heads: str, runtime_dir: Path, rounds: 
                             await _take(victim, subscription, hostile)
 
     run(attack())
+
+
+def test_samples_that_only_seem_to_be_there_hold_no_other_thread_up(runtime_dir: Path) -> None:
+    """A thread that is woken again and again for nothing must let the others run."""
+
+    async def attack() -> None:
+        async with attacked(runtime_dir) as victim:
+            subscription = victim.node.create_subscription(bytes, TOPIC)
+            with victim.hostile() as hostile:
+                hostile.greet()
+                queue = hostile.make_queue()
+                for position in range(queue.capacity):
+                    queue.write_entry(position, 1, where=1 << 40)  # in a segment that never comes
+                with scribbling(queue, tail="1+", head="0+"):
+                    hostile.offer(hostile.announce("publisher", TOPIC), TOPIC, queue)
+                    await subscription.wait_for_publishers(1, 10)
+                    waiting = threading.Thread(target=_wait_in_vain, args=[subscription])
+                    waiting.start()
+                    await victim.serves(20)
+                    assert waiting.is_alive()
+                    subscription.close()
+                    waiting.join(10)
+                    assert not waiting.is_alive()
+
+    run(attack())
+
+
+def _wait_in_vain(subscription: lunar.Subscription[memoryview]) -> None:
+    with pytest.raises((lunar.ClosedError, lunar.TimeoutError)):
+        subscription.receive_blocking(timeout_s=10)

@@ -155,10 +155,14 @@ PyObject *source_run_blocking(Source *source, int kind, PyObject *payload, Py_ss
     source->waiter = waiter;
     if (kind > READABLE)
         writer_count_wait((Writer *)source);
-    for (;;) {
+    for (int rounds = 0;; rounds = 1) {
         outcome = attempt_waiting(source, kind, payload, limit, &done, &value);
         if (outcome != WOULD_BLOCK)
             break;
+        if (rounds) { /* woken for nothing: a peer may do that again and again, and others must run meanwhile */
+            Py_BEGIN_ALLOW_THREADS;
+            Py_END_ALLOW_THREADS;
+        }
         int woken = waiter_block(waiter, source, deadline_ns);
         if (woken == 0)
             PyErr_SetString(LunarTimeout, kind <= READABLE ? "nothing was received in time" : "no room in time");

@@ -67,6 +67,7 @@ class Link(abc.Channel):
         synced: It has told us everything that was there when it greeted.
         inbox: What it sent and we have not handled yet, with the descriptors that came along.
         stalled: A limit of ours keeps us from handling that; it waits for better times.
+        complained: That was logged already.
         overflowed: We owe it more than we can keep: it must be hung up on, and met anew.
         congested: The kernel refused to take a packet, though there is room in the socket.
     """
@@ -93,7 +94,7 @@ class Link(abc.Channel):
         self._bells = bells
         self._on_backlog = on_backlog
         self.inbox: deque[tuple[Operation, list[int]]] = deque()
-        self.stalled = self.overflowed = self.congested = False
+        self.stalled = self.complained = self.overflowed = self.congested = False
         self._outbox: deque[tuple[bytes, list[int]]] = deque()
         self._lock = threading.Lock()
         # Our ear for this peer's rings; it gets the other end with our greeting.

@@ -60,16 +60,29 @@ class Meeting:
     def begin(self) -> None:
         """We have just appeared: meet everybody who is there, and accept whoever comes."""
         self._control.watch(self._rendezvous.listener.fileno(), lambda _: self._accept())
+        self._appear()
+
+    def _appear(self) -> None:
         self.look()
-        for name in self._rendezvous.others():
-            if not self._rendezvous.is_ours_to_connect(name):
-                self._nudge(name)
-        self._rendezvous.remove_abandoned()
+        try:
+            for name in self._rendezvous.others():
+                if not self._rendezvous.is_ours_to_connect(name):
+                    self._nudge(name)
+            self._rendezvous.remove_abandoned()
+        except LunarError as error:
+            _log.error("%s", error)
+            self._control.call_later(_LOOK_AGAIN_S, self._appear)
 
     def look(self) -> None:
         """Connects to whoever is there, is ours to connect to, and has no link with us yet."""
         known = {*self._known(), *self._connecting, *self._disowned}
-        for name in self._rendezvous.others():
+        try:
+            others = self._rendezvous.others()
+        except LunarError as error:
+            _log.error("%s", error)
+            self._look_later()
+            return
+        for name in others:
             if name not in known and self._rendezvous.is_ours_to_connect(name):
                 self.connect(name)
 

@@ -167,10 +167,16 @@ class Participant:
         """
         done = threading.Event()
         result: list[tuple[list[NodeInfo], list[str]]] = []
+        failure: list[LunarError] = []
         give_up_at = time.monotonic() + timeout_s
 
         def look() -> None:
-            missing = self._missing()
+            try:
+                missing = self._missing()
+            except LunarError as error:
+                failure.append(error)
+                done.set()
+                return
             if missing and time.monotonic() < give_up_at:
                 self._control.call_later(_LOOK_AGAIN_S, look)
                 return
@@ -180,6 +186,8 @@ class Participant:
         self.post(look)
         if not done.wait(timeout_s + 5):
             raise LunarError("the control thread does not answer")
+        if failure:
+            raise failure[0]
         return result[0]
 
     def close(self) -> None:
@@ -297,7 +305,9 @@ class Participant:
         self._handle_inbox(link)
 
     def _stall(self, link: Link, error: Exception) -> None:
-        _log.error("waiting until more can be taken from the process with pid %d: %s", link.pid, error)
+        if not link.complained:
+            link.complained = True
+            _log.error("waiting until more can be taken from the process with pid %d: %s", link.pid, error)
         link.stalled = True
         self._attend(link)
         self._control.call_later(_AGAIN_S, partial(self._resume_link, link))
@@ -319,6 +329,7 @@ class Participant:
             self._handle_one(link, operation, copies)
             if link.closed:
                 return
+            link.complained = False
             link.inbox.popleft()
             for fd in fds:
                 os.close(fd)

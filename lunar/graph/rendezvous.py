@@ -128,13 +128,23 @@ class Rendezvous:
         os.rename(self._address(hidden), self._address(self.name))
 
     def others(self) -> list[str]:
-        """Returns the names of the other sockets that are there now."""
-        found = (entry for entry in os.listdir(self.directory) if _NAME.fullmatch(entry))
-        return sorted(entry for entry in found if entry != self.name)
+        """Returns the names of the other sockets that are there now.
+
+        Raises:
+            ResourceExhausted: No descriptor is left to read the directory with.
+            LunarError: The directory is gone.
+        """
+        return sorted(entry for entry in self._entries() if entry != self.name and _NAME.fullmatch(entry))
+
+    def _entries(self) -> list[str]:
+        try:
+            return os.listdir(self.directory)
+        except OSError as error:
+            raise from_errno(-(error.errno or errno.EIO), f"look who is in {self.directory}") from error
 
     def remove_abandoned(self) -> None:
-        """Removes hidden sockets of processes that were killed before they appeared."""
-        for entry in os.listdir(self.directory):
+        """Removes hidden sockets of processes that were killed before they appeared; raises as `others`."""
+        for entry in self._entries():
             if entry.startswith(".") and entry != f".{self.name}" and _NAME.fullmatch(entry[1:]):
                 self.remove_if_dead(entry)
 

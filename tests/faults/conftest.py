@@ -98,7 +98,10 @@ def start(runtime_dir: Path) -> Iterator[Start]:
     started: list[Program] = []
 
     def start_one(code: str, *arguments: str, **environment: str) -> Program:
-        command = [str(PROGRAMS / code)] if code.endswith(".py") else ["-c", _PRELUDE + textwrap.dedent(code)]
+        if code.endswith(".py"):
+            command = [str(PROGRAMS / code)]
+        else:  # prelude.py comes first
+            command = ["-c", (PROGRAMS / "prelude.py").read_text() + textwrap.dedent(code)]
         program = Program([*command, *arguments], environment)
         started.append(program)
         return program
@@ -106,22 +109,6 @@ def start(runtime_dir: Path) -> Iterator[Start]:
     yield start_one
     for program in started:
         program.close()
-
-
-# What every inline program has: a way to say something.
-_PRELUDE = """\
-import asyncio, gc, json, os, signal, sys, threading
-import lunar
-def say(what):
-    os.write(1, json.dumps(what).encode() + b"\\n")
-def heard():
-    return sys.stdin.readline().strip()
-def attempt(function):
-    try:
-        return repr(function())
-    except BaseException as error:
-        return f"{type(error).__name__}: {error}"
-"""
 
 
 @pytest.fixture

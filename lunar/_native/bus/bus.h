@@ -97,6 +97,7 @@ typedef struct Waiter {
     PyObject *loop; /* NULL for a thread's waiter */
     PyObject *loop_ready, *loop_timers; /* what else a loop of ours has to do */
     int outer_fd, spun;
+    uint32_t vain_spins, spins_skipped;
     int asleep, closing; /* a thread's waiter closed while that thread sleeps */
     void *blocked_on;    /* Source that a thread waits for */
     struct Signal *first, **end; /* who waits, by ticket; where the next one is to be linked */

@@ -1,5 +1,9 @@
 /* Spinning: looking at what is awaited, for a bounded time.
  *
+ * It pays only if the other side can run meanwhile and answers soon.  Where it does not (one core for both, more
+ * busy processes than cores, sparse traffic), spin after spin ends in vain; then only every so often is one tried,
+ * and the first that pays brings them all back.  A profile that spins for long (greedy) is taken at its word.
+ *
  * With the interpreter lock for a moment, since answers mostly come within that; then without, watching single words
  * of shared memory whose matches it holds references to.
  */
@@ -10,6 +14,9 @@
 #define LOCKED_SPIN_NS UINT64_C(20000)     /* with the interpreter lock */
 #define OTHER_EVENTS_NS UINT64_C(5000)     /* between looks at the loop's other descriptors */
 #define LOOKS_PER_CLOCK 32
+#define GREEDY_NS UINT64_C(1000000)
+#define VAIN_SPINS 8  /* so many in a row, and from then on ... */
+#define TRY_EVERY 32u /* ... one in so many */
 
 /* One word to watch without the interpreter lock, and what it was. */
 typedef struct {
@@ -97,7 +104,7 @@ static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns,
     }
 }
 
-int waiter_spin_for(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd) {
+static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd) {
     uint64_t start = now_ns(), now = start, next_look = start + OTHER_EVENTS_NS;
     uint64_t locked_until = start + (limit_ns < LOCKED_SPIN_NS ? limit_ns : LOCKED_SPIN_NS);
     while (now < locked_until) {
@@ -134,5 +141,18 @@ int waiter_spin_for(Waiter *waiter, Source *single, uint64_t limit_ns, int outer
         PyErr_NoMemory();
         return -1;
     }
+    return found;
+}
+
+int waiter_spin_for(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd) {
+    bool greedy = (single ? single->spin_ns : waiter->spin_ns) >= GREEDY_NS;
+    if (!greedy && waiter->vain_spins >= VAIN_SPINS && ++waiter->spins_skipped % TRY_EVERY)
+        return 0;
+    uint64_t start = greedy ? 0 : now_ns();
+    int found = spin(waiter, single, limit_ns, outer_fd);
+    if (found > 0)
+        waiter->vain_spins = 0;
+    else if (!greedy && waiter->vain_spins < VAIN_SPINS && now_ns() - start >= limit_ns)
+        waiter->vain_spins++; /* ended by something else it would say nothing */
     return found;
 }

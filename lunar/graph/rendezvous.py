@@ -65,6 +65,7 @@ class Rendezvous:
         self.name = f"{time.monotonic_ns():016x}-{participant_id}.sock"
         try:
             self._dir_fd = os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._owner = os.stat(self.directory).st_uid
             self._listen()
         except OSError as error:
             self.close()
@@ -204,7 +205,8 @@ class Rendezvous:
         """Asks the kernel who is at the other end: process id, user id, and whether that user may join."""
         raw = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         pid, uid, gid = (int.from_bytes(raw[i : i + 4], "little", signed=i == 0) for i in (0, 4, 8))
-        if uid in (os.geteuid(), 0):
+        # The directory's owner is somebody else only if we are root: then it is that user's domain that we look into.
+        if uid in (os.geteuid(), 0, self._owner):
             return pid, uid, True
         if self._group is None:
             return pid, uid, False

@@ -85,7 +85,7 @@ format: $(VENV)/.installed  ## rewrite the Python code in the project's format
 	$(BIN)/ruff format $(CODE)
 
 .PHONY: test
-test: $(VENV)/.native c-tests  ## all tests, the kill and hostile-peer runs at a short count
+test: $(VENV)/.native $(VENV)/.demo c-tests  ## all tests, the kill and hostile-peer runs at a short count
 	$(PYTEST) --durations=15 $(TESTS) $(ARGS)
 
 .PHONY: faults

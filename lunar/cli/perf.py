@@ -242,9 +242,9 @@ def compare(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure Lunar and its peers doing the same work, interleaved in one run, and hold Lunar to its targets.
+    r"""Measure Lunar and its peers doing the same work, interleaved in one run, and hold Lunar to its targets.
 
-    A peer that is not installed is left out; `pip install lunar-mom[compare]` installs all of them.
+    A peer that is not installed is left out; `pip install lunar-mom\[compare]` installs all of them.
     """
     from lunar_perf.compare import compare
     from lunar_perf.peer import PEERS

@@ -479,7 +479,12 @@ class Participant:
         for link in self._links.values():
             if link.name != self._rendezvous.name:
                 nodes += [_with_endpoints(node, list(link.endpoints.values())) for node in link.nodes.values()]
-        unreachable = [f"the process behind {self._rendezvous.directory / name} does not answer" for name in missing]
+        pids = {link.name: link.pid for link in self._links.values()}  # the kernel's word, as soon as it is connected
+        unreachable = [
+            f"the process {f'with pid {pids[name]} ' if name in pids else ''}"
+            f"behind {self._rendezvous.directory / name} does not answer"
+            for name in missing
+        ]
         return sorted(nodes, key=lambda node: (node.full_name, node.pid)), unreachable
 
     def _leave(self) -> None:

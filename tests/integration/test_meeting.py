@@ -1,5 +1,6 @@
 """How processes meet: whichever of two appears last sees the other."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,16 @@ def test_sockets_of_processes_that_were_killed_before_they_appeared_are_removed(
     with lunar.Node("second"):
         lunar.graph_snapshot()
         assert not abandoned.exists()
+
+
+def test_a_process_that_hangs_is_named_by_its_pid() -> None:
+    with subprocess.Popen([sys.executable, "-c", OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"ready\n"
+        other.send_signal(signal.SIGSTOP)
+        try:
+            snapshot = lunar.graph_snapshot(0.2)
+        finally:
+            other.send_signal(signal.SIGCONT)
+        other.communicate()
+    assert f"with pid {other.pid} " in "".join(snapshot.unreachable)

@@ -98,6 +98,7 @@ class Publisher(Writer[T]):
 
         Raises:
             TimeoutError: They were not within `timeout_s` seconds.
+            ClosedError: It was closed before or meanwhile.
         """
         await self._local.count.wait_for(count, timeout_s, f"subscriptions of {self.topic} matched")
 

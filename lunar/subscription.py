@@ -97,6 +97,7 @@ class Subscription(Reader[T]):
 
         Raises:
             TimeoutError: They were not within `timeout_s` seconds.
+            ClosedError: It was closed before or meanwhile.
         """
         await self._local.count.wait_for(count, timeout_s, f"publishers of {self.topic} matched")
 

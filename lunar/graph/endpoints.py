@@ -33,6 +33,7 @@ class MatchCount:
 
     def __init__(self) -> None:
         self._count = 0
+        self._closed = False
         self._changed = threading.Condition()
         self._waiting: list[_Waiting] = []
 
@@ -43,8 +44,15 @@ class MatchCount:
 
     def set(self, count: int) -> None:
         """Changes it and wakes whoever waits."""
+        self._change(count, closed=self._closed)
+
+    def close(self) -> None:
+        """The endpoint is closed: there are no matches, and whoever waits for some is told so."""
+        self._change(0, closed=True)
+
+    def _change(self, count: int, *, closed: bool) -> None:
         with self._changed:
-            self._count = count
+            self._count, self._closed = count, closed
             self._changed.notify_all()
             waiting, self._waiting = self._waiting, []
         for loop, future in waiting:
@@ -57,6 +65,7 @@ class MatchCount:
         """Waits until there are at least `count`; cancelling changes nothing.
 
         Raises:
+            ClosedError: The endpoint is closed.
             TimeoutError: There were not within `timeout_s`.
         """
         loop = asyncio.get_running_loop()
@@ -64,7 +73,7 @@ class MatchCount:
             async with asyncio.timeout(timeout_s):
                 while True:
                     with self._changed:
-                        if self._count >= count:
+                        if self._is_reached(count, what):
                             return
                         future = loop.create_future()
                         self._waiting.append((loop, future))
@@ -75,8 +84,13 @@ class MatchCount:
     def wait_for_blocking(self, count: int, timeout_s: float | None, what: str) -> None:
         """The same for threads without a loop."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._count >= count, timeout_s):
+            if not self._changed.wait_for(lambda: self._is_reached(count, what), timeout_s):
                 raise self._late(count, timeout_s, what)
+
+    def _is_reached(self, count: int, what: str) -> bool:
+        if self._closed:
+            raise errors.ClosedError(f"closed while {what} were waited for")
+        return self._count >= count
 
     def _late(self, count: int, timeout_s: float | None, what: str) -> errors.TimeoutError:
         return errors.TimeoutError(f"{self._count} of {count} {what} after {timeout_s} s")

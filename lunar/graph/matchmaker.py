@@ -191,14 +191,14 @@ class Matchmaker:
         if local is not None:
             local.matches.clear()
             local.end.close()
-            local.count.set(0)
+            local.count.close()
 
     def remove_subscription(self, subscription_id: str) -> None:
         """A subscription of ours was closed."""
         local = self.subscriptions.pop(subscription_id, None)
         if local is not None:
             local.matches.clear()
-            local.count.set(0)
+            local.count.close()
 
     def link_of(self, native: ReaderMatch | WriterMatch) -> tuple[LocalPublisher | LocalSubscription, Link] | None:
         """Finds whose match it is and over which link."""

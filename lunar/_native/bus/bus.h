@@ -212,7 +212,7 @@ typedef struct {
 extern PyTypeObject *Mapping_Type, *Peer_Type, *SegmentTable_Type, *Waiter_Type, *Signal_Type, *ReaderMatch_Type,
     *Reader_Type, *WriterMatch_Type, *Writer_Type, *Sample_Type, *SampleInfo_Type, *Loan_Type, *Operation_Type;
 
-extern PyObject *WouldBlock, *ClosedError, *ResourceExhausted, *LunarError, *LunarTimeout;
+extern PyObject *WouldBlock, *ClosedError, *ResourceExhausted, *LunarError, *LunarTimeout, *TypeMismatch;
 
 /* Each type's own file registers it. */
 int mapping_register(PyObject *module);

@@ -5,7 +5,7 @@
 
 uint32_t forks_so_far;
 
-PyObject *WouldBlock, *ClosedError, *ResourceExhausted, *LunarError, *LunarTimeout;
+PyObject *WouldBlock, *ClosedError, *ResourceExhausted, *LunarError, *LunarTimeout, *TypeMismatch;
 static PyObject *from_errno;
 
 int register_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyTypeObject **slot) {
@@ -53,6 +53,7 @@ static int take_errors(void) {
                   {"ResourceExhausted", &ResourceExhausted},
                   {"LunarError", &LunarError},
                   {"TimeoutError", &LunarTimeout},
+                  {"TypeMismatch", &TypeMismatch},
                   {"from_errno", &from_errno}};
     PyObject *errors = PyImport_ImportModule("lunar.errors");
     if (!errors)

@@ -96,9 +96,14 @@ static int attempt(Source *source, int kind, PyObject *payload, Py_ssize_t limit
 /* Try again as someone who is about to wait: from here on no wake-up can be missed. */
 static int attempt_waiting(Source *source, int kind, PyObject *payload, Py_ssize_t limit, Py_ssize_t *done,
                            PyObject **value) {
-    if (kind > READABLE)
-        ((Writer *)source)->progress_seen = writer_progress((Writer *)source);
-    return attempt(source, kind, payload, limit, done, value);
+    if (kind <= READABLE)
+        return attempt(source, kind, payload, limit, done, value);
+    Writer *writer = (Writer *)source;
+    writer->progress_seen = writer_progress(writer);
+    int outcome = attempt(source, kind, payload, limit, done, value);
+    if (outcome == DONE)
+        writer->progress_seen--; /* there may be room for others who wait: let them look, too */
+    return outcome;
 }
 
 /* Without a loop ------------------------------------------------------------------------------------------- */

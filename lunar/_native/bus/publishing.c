@@ -296,6 +296,30 @@ int writer_has_room(Writer *self) {
     return room ? DONE : WOULD_BLOCK;
 }
 
+/* PyObject_GetBuffer, which says in Python's exceptions and not in ours what is no message. */
+static int get_bytes(PyObject *message, Py_buffer *view) {
+    if (PyObject_GetBuffer(message, view, PyBUF_SIMPLE) == 0)
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_BufferError))
+        return -1;
+    PyObject *cause[3];
+    PyErr_Fetch(&cause[0], &cause[1], &cause[2]);
+    PyErr_NormalizeException(&cause[0], &cause[1], &cause[2]);
+    PyObject *got = PyType_GetName(Py_TYPE(message));
+    PyObject *error =
+        got ? PyObject_CallFunction(TypeMismatch, "sOs", "publishing", got, "a contiguous bytes-like object") : NULL;
+    if (error) {
+        Py_XINCREF(cause[1]);
+        PyException_SetCause(error, cause[1]);
+        PyErr_SetObject(TypeMismatch, error);
+    }
+    Py_XDECREF(error);
+    Py_XDECREF(got);
+    for (int i = 0; i < 3; i++)
+        Py_XDECREF(cause[i]);
+    return -1;
+}
+
 /* Copy one message in and submit it, not yet shown. */
 static int put(Writer *self, PyObject *message, uint64_t time_ns) {
     if (writer_is_closed(self))
@@ -306,7 +330,7 @@ static int put(Writer *self, PyObject *message, uint64_t time_ns) {
     if (self->encode && !(message = encoded = PyObject_CallFunctionObjArgs(self->encode, message, NULL)))
         return FAILED;
     Py_buffer view;
-    if (PyObject_GetBuffer(message, &view, PyBUF_SIMPLE) < 0) {
+    if (get_bytes(message, &view) < 0) {
         Py_XDECREF(encoded);
         return FAILED;
     }

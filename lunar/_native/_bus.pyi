@@ -146,7 +146,7 @@ class WriterMatch:
     lost_expired: int
     waits: int
     def __init__(
-        self, memory: Mapping, capacity: int, slots: int, peer: Peer, subscription_id: str, waits: bool
+        self, memory: Mapping, capacity: int, slots: int, depth: int, peer: Peer, subscription_id: str, waits: bool
     ) -> None: ...
 
 T_contra = TypeVar("T_contra", contravariant=True)

@@ -13,7 +13,7 @@ typedef struct {
     lunar_chunk *chunk; /* one reference is ours until the last view is gone */
     Py_ssize_t size_bytes;
     Py_ssize_t exports;
-    PyObject *view;
+    PyObject *view; /* a weak reference: the view keeps the loan, and nothing would ever end that circle */
     int over; /* published or discarded */
 } Loan;
 
@@ -89,29 +89,30 @@ PyObject *loan_open(PyObject *object) {
             PyErr_SetString(WouldBlock, "every chunk of the publisher's pool is in use");
         return NULL;
     }
-    self->view = PyMemoryView_FromObject(object);
-    if (!self->view) {
+    PyObject *view = PyMemoryView_FromObject(object);
+    if (!view || !(self->view = PyWeakref_NewRef(view, NULL))) {
         self->over = 1;
+        Py_CLEAR(view); /* gives the chunk back if there was a view */
         give_back(self);
     }
-    Py_XINCREF(self->view);
-    return self->view;
+    return view;
 }
 
 static void finish(Loan *self) {
     self->over = 1;
-    PyObject *view = self->view;
-    self->view = NULL;
-    if (view) {
+    PyObject *view = self->view ? PyWeakref_GetObject(self->view) : Py_None;
+    Py_INCREF(view);
+    Py_CLEAR(self->view);
+    if (view != Py_None) {
         PyObject *error[3];
         PyErr_Fetch(&error[0], &error[1], &error[2]);
         PyObject *released = PyObject_CallMethod(view, "release", NULL);
         if (!released)
             PyErr_Clear(); /* something still looks at it; see the top of this file */
         Py_XDECREF(released);
-        Py_DECREF(view);
         PyErr_Restore(error[0], error[1], error[2]);
     }
+    Py_DECREF(view);
     give_back(self);
 }
 

@@ -68,8 +68,8 @@ static PyObject *writer_attach(Writer *self, PyObject *args) {
     Py_INCREF(match);
     match->open = 1;
     self->matches[self->count++] = match;
-    if (history > match->queue.capacity)
-        history = match->queue.capacity;
+    if (history > match->queue.depth)
+        history = match->queue.depth;
     uint64_t before = self->sequence - (self->history_count < history ? self->history_count : history);
     writer_replay(self, self->count - 1, history);
     lunar_queue_show(&match->queue);

@@ -6,13 +6,13 @@
 PyTypeObject *WriterMatch_Type;
 
 static PyObject *match_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"memory", "capacity", "slots", "peer", "subscription_id", "waits", NULL};
+    static char *names[] = {"memory", "capacity", "slots", "depth", "peer", "subscription_id", "waits", NULL};
     Mapping *memory;
-    unsigned int capacity, slots;
+    unsigned int capacity, slots, depth;
     Peer *peer;
     PyObject *subscription_id;
     int waits;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IIO!Up", names, Mapping_Type, &memory, &capacity, &slots,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!IIIO!Up", names, Mapping_Type, &memory, &capacity, &slots, &depth,
                                      Peer_Type, &peer, &subscription_id, &waits))
         return NULL;
     if (!memory->writable || memory->size_bytes < lunar_queue_bytes(capacity, slots)) {
@@ -23,7 +23,7 @@ static PyObject *match_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (!self)
         return NULL;
     memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
-    int error = lunar_queue_writer_open(&self->queue, memory->address, capacity, slots);
+    int error = lunar_queue_writer_open(&self->queue, memory->address, capacity, slots, depth);
     Py_INCREF(memory);
     self->memory = memory;
     Py_INCREF(peer);

@@ -11,8 +11,8 @@ static bool geometry_is_sound(uint32_t capacity, uint32_t slots) {
 
 static lunar_entry *entries_of(void *memory) { return (lunar_entry *)((char *)memory + sizeof(lunar_queue_header)); }
 
-int lunar_queue_writer_open(lunar_queue_writer *w, void *memory, uint32_t capacity, uint32_t slots) {
-    if (!geometry_is_sound(capacity, slots))
+int lunar_queue_writer_open(lunar_queue_writer *w, void *memory, uint32_t capacity, uint32_t slots, uint32_t depth) {
+    if (!geometry_is_sound(capacity, slots) || !depth || depth > capacity)
         return -EINVAL;
     memset(w, 0, sizeof *w);
     w->shared = memory;
@@ -20,6 +20,7 @@ int lunar_queue_writer_open(lunar_queue_writer *w, void *memory, uint32_t capaci
     w->returns = (const uint32_t *)(w->entries + capacity);
     w->capacity = capacity;
     w->slots = slots;
+    w->depth = depth;
     w->ledger = calloc(slots, sizeof *w->ledger);
     w->slot_at = calloc(capacity, sizeof *w->slot_at);
     w->free_slots = calloc(slots, sizeof *w->free_slots);

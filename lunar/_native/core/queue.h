@@ -20,6 +20,7 @@ typedef struct {
     lunar_entry *entries;
     const uint32_t *returns;
     uint32_t capacity, slots;
+    uint32_t depth;       /* how many may wait: the capacity, or less */
     uint64_t tail;        /* the truth; shared->tail only shows it */
     uint64_t shown;       /* how much of it is shown; never behind shared->head */
     uint64_t head_seen;   /* last valid look at shared->head */
@@ -32,7 +33,7 @@ typedef struct {
 } lunar_queue_writer;
 
 /* Initialise a fresh, zeroed block as the publisher.  0 or -ENOMEM, -EINVAL. */
-int lunar_queue_writer_open(lunar_queue_writer *w, void *memory, uint32_t capacity, uint32_t slots);
+int lunar_queue_writer_open(lunar_queue_writer *w, void *memory, uint32_t capacity, uint32_t slots, uint32_t depth);
 /* Give every outstanding chunk back to the pool; does not unmap. */
 void lunar_queue_writer_close(lunar_queue_writer *w, lunar_pool *pool);
 /* Collect up to `limit` returned slots.  Count, or -EPROTO when the peer broke the rules. */
@@ -50,7 +51,7 @@ static inline int lunar_queue_refresh(lunar_queue_writer *w) {
     return 0;
 }
 
-static inline bool lunar_queue_full(const lunar_queue_writer *w) { return w->tail - w->head_seen >= w->capacity; }
+static inline bool lunar_queue_full(const lunar_queue_writer *w) { return w->tail - w->head_seen >= w->depth; }
 
 /* Take a free slot.  The stack starts with all of them, slot 0 on top, and each place stores the difference to that
  * start: a fresh stack is all zeros and needs no filling, so what a subscription asks for but never uses is never

@@ -99,7 +99,9 @@ class ShmPublisherEnd(abc.PublisherEnd):
         try:
             seal_memory(fd, read_only=False)
             memory = Mapping(fd, size_bytes, True, False)
-            match = WriterMatch(memory, capacity, slots, channel.peer, terms.subscription_id, terms.waits)
+            match = WriterMatch(
+                memory, capacity, slots, terms.queue_depth, channel.peer, terms.subscription_id, terms.waits
+            )
             with self._lock:
                 writer = self._bound()
                 self._pass_segments(channel)

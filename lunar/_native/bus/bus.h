@@ -308,6 +308,7 @@ void writer_finish_close(Writer *writer);
 
 /* loan.c */
 int loan_publish(PyObject *loan);        /* DONE, WOULD_BLOCK, FAILED */
+void loan_discard(PyObject *loan);       /* unless it is over */
 PyObject *loan_open(PyObject *loan);     /* its writable memoryview */
 
 /* operation.c */

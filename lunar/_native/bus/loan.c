@@ -27,7 +27,7 @@ static PyObject *loan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
         PyErr_SetString(PyExc_ValueError, "size_bytes must not be negative");
         return NULL;
     }
-    Loan *self = PyObject_New(Loan, type);
+    Loan *self = PyObject_GC_New(Loan, type);
     if (!self)
         return NULL;
     Py_INCREF(writer);
@@ -37,6 +37,7 @@ static PyObject *loan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     self->exports = 0;
     self->view = NULL;
     self->over = 0;
+    PyObject_GC_Track(self);
     return (PyObject *)self;
 }
 
@@ -165,13 +166,33 @@ static PyObject *loan_aexit(Loan *self, PyObject *args) {
     return operation_new(&self->writer->source, NOTHING_TO_DO, NULL, 0);
 }
 
-static void loan_dealloc(Loan *self) {
-    PyTypeObject *type = Py_TYPE(self);
+void loan_discard(PyObject *object) {
+    Loan *self = (Loan *)object;
+    if (!self->over)
+        finish(self);
+}
+
+/* A loan and its view hold each other until the block is left; who never leaves it needs the collector. */
+static int loan_traverse(Loan *self, visitproc visit, void *arg) {
+    Py_VISIT(self->writer);
+    Py_VISIT(self->view);
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static int loan_clear(Loan *self) {
     self->over = 1;
     Py_CLEAR(self->view);
+    return 0;
+}
+
+static void loan_dealloc(Loan *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    loan_clear(self);
     give_back(self);
     Py_DECREF(self->writer);
-    PyObject_Free(self);
+    PyObject_GC_Del(self);
     Py_DECREF(type);
 }
 
@@ -182,13 +203,15 @@ static PyMethodDef methods[] = {{"__enter__", (PyCFunction)loan_enter, METH_NOAR
                                 {NULL}};
 static PyType_Slot slots[] = {{Py_tp_new, loan_new},
                               {Py_tp_dealloc, loan_dealloc},
+                              {Py_tp_traverse, loan_traverse},
+                              {Py_tp_clear, loan_clear},
                               {Py_tp_methods, methods},
                               {Py_bf_getbuffer, loan_getbuffer},
                               {Py_bf_releasebuffer, loan_releasebuffer},
                               {0, NULL}};
 static PyType_Spec spec = {.name = "lunar._native._bus.Loan",
                            .basicsize = sizeof(Loan),
-                           .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+                           .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
                            .slots = slots};
 
 int loan_register(PyObject *module) { return register_type(module, &spec, NULL, &Loan_Type); }

@@ -209,6 +209,8 @@ PyObject *operation_new(Source *source, int kind, PyObject *payload, Py_ssize_t 
 }
 
 static void forget(Operation *self) {
+    if (self->kind == PUBLISH_LOAN && self->payload)
+        loan_discard(self->payload); /* it was cancelled, or failed, on leaving its block */
     if (self->signal) {
         signal_unlink(self->signal);
         Py_CLEAR(self->signal);

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.faults
 @pytest.fixture
 def ends():
     """A link, the socket at its other end, and a list of the links that asked for attention."""
-    asked = []
+    asked: list[Link] = []
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     link = Link(ours, acquire_bells(), asked.append, pid=os.getpid(), uid=os.geteuid())
     yield link, theirs, asked

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from types import TracebackType
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Self, cast
 from lunar.config import MAX_DOMAIN, Config
 from lunar.errors import ClosedError, ConfigError
 from lunar.graph.descriptions import NodeInfo
+from lunar.graph.listeners import Listeners
 from lunar.graph.membership import join, leave, require_same_process
 from lunar.messages import message_type
 from lunar.names import expand_namespace, expand_topic, full_node_name, validate_node_name
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
     from lunar.messages import MessageType
 
 __all__ = ["Node"]
-
-_log = logging.getLogger("lunar")
-
-# A listener that does not keep up loses its oldest events rather than fill the memory.
-_MAX_EVENTS = 10_000
 
 
 class Node:
@@ -62,11 +56,11 @@ class Node:
         self._closed = False
         self._lock = threading.Lock()
         self._endpoints: set[Publisher[object] | Subscription[memoryview]] = set()
-        self._listeners: list[_Listener] = []
+        self._listeners = Listeners()
         self._participant = join(config)
         info = NodeInfo(name, self._namespace, self._pid, os.geteuid())
         try:
-            self._participant.add_node(info, self._notify)
+            self._participant.add_node(info, self._listeners.notify)
         except BaseException:
             leave(self._participant)
             raise
@@ -102,7 +96,9 @@ class Node:
         self._check_open()
         absolute = expand_topic(topic, self._name, self._namespace)
         kind = cast("MessageType[object, object]", message_type(message))
-        made = Publisher(self._participant, kind, absolute, qos or QoS(), self.full_name, self._notify, self._forget)
+        made = Publisher(
+            self._participant, kind, absolute, qos or QoS(), self.full_name, self._listeners.notify, self._forget
+        )
         self._keep(made)
         return made
 
@@ -135,7 +131,13 @@ class Node:
         if callback is not None:
             asyncio.get_running_loop()
         made = Subscription(
-            self._participant, message_type(message), absolute, qos or QoS(), self.full_name, self._notify, self._forget
+            self._participant,
+            message_type(message),
+            absolute,
+            qos or QoS(),
+            self.full_name,
+            self._listeners.notify,
+            self._forget,
         )
         self._keep(made)
         if callback is not None:
@@ -155,29 +157,16 @@ class Node:
         with self._lock:
             self._endpoints.discard(closed)
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Yields what happens to this node's endpoints from now on, until the node is closed.
+    def events(self) -> AsyncIterator[Event]:
+        """Returns what happens to this node's endpoints from this call on, to be iterated until the node is closed.
 
-        While nobody iterates, warnings are logged to the logger "lunar" instead.
+        As long as somebody holds such an iterator, nothing is logged; otherwise warnings go to the logger "lunar".
+
+        Raises:
+            ClosedError: The node is closed.
         """
         self._check_open()
-        listener = _Listener(asyncio.get_running_loop())
-        self._listeners.append(listener)
-        try:
-            while not self._closed or listener.events:
-                while listener.events:
-                    yield listener.events.popleft()
-                if not self._closed:
-                    await listener.something()
-        finally:
-            self._listeners.remove(listener)
-
-    def _notify(self, event: Event) -> None:
-        listeners = list(self._listeners)
-        for listener in listeners:
-            listener.put(event)
-        if not listeners:
-            _log.log(logging.WARNING if event.severity == "warning" else logging.DEBUG, "%s", event)
+        return self._listeners.open()
 
     def close(self) -> None:
         """Closes the node and its endpoints. What was published stays receivable; a second call does nothing."""
@@ -191,9 +180,8 @@ class Node:
         for endpoint in endpoints:
             endpoint.close()
         self._participant.remove_node(self.full_name)
-        for listener in list(self._listeners):
-            listener.wake()
         leave(self._participant)
+        self._listeners.close()
 
     async def aclose(self) -> None:
         """As `close`, for coroutines."""
@@ -218,30 +206,3 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{'closed ' if self._closed else ''}Node {self.full_name} in domain {self._participant.config.domain}>"
-
-
-class _Listener:
-    """One iteration over a node's events, and the loop it runs in."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._arrived = asyncio.Event()
-        self.events: deque[Event] = deque(maxlen=_MAX_EVENTS)
-
-    def put(self, event: Event) -> None:
-        """Takes an event, from any thread."""
-        self.events.append(event)
-        self.wake()
-
-    def wake(self) -> None:
-        """Lets the iteration look again, from any thread."""
-        try:
-            self._loop.call_soon_threadsafe(self._arrived.set)
-        except RuntimeError:  # its loop is closed
-            return
-
-    async def something(self) -> None:
-        """Waits until there may be an event."""
-        if not self.events:
-            await self._arrived.wait()
-        self._arrived.clear()

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from lunar._native._bus import Reader, ReaderMatch
 from lunar.errors import ClosedError
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Subscription"]
 
 T = TypeVar("T")
-
-# How many messages a plain callback gets before the loop turns.
-_DELIVER_AT_ONCE = 256
 
 
 class Subscription(Reader[T]):
@@ -124,32 +121,27 @@ class Subscription(Reader[T]):
         )
 
     def _start_delivery(self, callback: Callable[[T], Awaitable[None] | None]) -> None:
-        deliver = self._deliver_async(callback) if _is_async(callback) else self._deliver_plain(callback)
-        self._delivery = asyncio.get_running_loop().create_task(deliver, name=f"deliver {self.topic}")
+        self._delivery = asyncio.create_task(self._deliver_to(callback), name=f"deliver {self.topic}")
 
-    async def _deliver_plain(self, callback: Callable[[T], object]) -> None:
+    async def _deliver_to(self, callback: Callable[[T], object]) -> None:
         while True:
             try:
                 await self._readable()
             except ClosedError:
                 return
             try:
-                if self._deliver(callback, _DELIVER_AT_ONCE) == _DELIVER_AT_ONCE:
-                    await asyncio.sleep(0)
-            except ClosedError:
-                return
+                answer = self._deliver(callback)
+                if answer is not None and inspect.isawaitable(answer):
+                    await answer
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                self._report_callback(callback, error)  # something that the callback awaited was cancelled
             except Exception as error:  # noqa: BLE001 - it goes to the loop's exception handler
                 self._report_callback(callback, error)
 
-    async def _deliver_async(self, callback: Callable[[T], Awaitable[None]]) -> None:
-        async for message in self:
-            try:
-                await callback(message)
-            except Exception as error:  # noqa: BLE001 - it goes to the loop's exception handler
-                self._report_callback(callback, error)
-            del message  # or it would hold its sample while we wait for the next
-
-    def _report_callback(self, callback: object, error: Exception) -> None:
+    def _report_callback(self, callback: object, error: BaseException) -> None:
         asyncio.get_running_loop().call_exception_handler(
             {"message": f"the callback of {self!r} failed", "exception": error, "callback": callback}
         )
@@ -169,10 +161,6 @@ class Subscription(Reader[T]):
 
     def __repr__(self) -> str:
         return f"<{'closed ' if self._closed else ''}Subscription of {self.topic}>"
-
-
-def _is_async(callback: Callable[[T], object]) -> TypeGuard[Callable[[T], Awaitable[None]]]:
-    return inspect.iscoroutinefunction(callback)
 
 
 def _match_statistics(native: ReaderMatch, remote: EndpointInfo) -> SubscriptionMatchStatistics:

@@ -330,29 +330,29 @@ static PyObject *reader_receive_many_blocking(Reader *self, PyObject *args, PyOb
     return source_run_blocking(&self->source, RECEIVE_MANY, NULL, limit, timeout_s);
 }
 
-/* deliver(callback, limit) -> count: call back for each message at hand; stops at the first exception. */
-static PyObject *reader_deliver(Reader *self, PyObject *args) {
-    PyObject *callback;
-    Py_ssize_t limit, count = 0;
-    if (!PyArg_ParseTuple(args, "On", &callback, &limit))
-        return NULL;
-    for (; count < limit && !self->source.closed; count++) {
+/* deliver(callback) -> None: call back for each message at hand, for about TURN_NS; or, should a callback return anything,
+ * that, to be awaited.  Stops at the first exception. */
+static PyObject *reader_deliver(Reader *self, PyObject *callback) {
+    uint64_t until = now_ns() + TURN_NS;
+    for (uint64_t now; !self->source.closed && (now = now_ns()) < until;) {
         if (!source_is_open(&self->source)) { /* the callback forked */
             source_refuse(&self->source);
             return NULL;
         }
-        Sample *sample = reader_take(self, now_ns());
+        Sample *sample = reader_take(self, now);
         if (!sample)
             break;
         PyObject *message = sample_message(sample);
         Py_DECREF(sample);
         PyObject *result = message ? PyObject_CallFunctionObjArgs(callback, message, NULL) : NULL;
         Py_XDECREF(message);
-        if (!result)
-            return NULL;
+        if (result != Py_None)
+            return result;
         Py_DECREF(result);
     }
-    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(count);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 static PyObject *reader_iterate(PyObject *self) {
@@ -445,7 +445,7 @@ static PyMethodDef methods[] = {
      "At least one sample, at most `limit`, in a thread without a loop."},
     {"take", (PyCFunction)reader_take_method, METH_O, "Up to `limit` samples that are there now; never waits."},
     {"_readable", (PyCFunction)reader_readable, METH_NOARGS, "Await until there is something to take."},
-    {"_deliver", (PyCFunction)reader_deliver, METH_VARARGS, NULL},
+    {"_deliver", (PyCFunction)reader_deliver, METH_O, NULL},
     {"_attach", (PyCFunction)reader_attach, METH_O, NULL},
     {"_detach", (PyCFunction)reader_detach, METH_VARARGS, NULL},
     {"_reported", (PyCFunction)reader_reported, METH_NOARGS, NULL},

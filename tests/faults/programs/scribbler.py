@@ -1,4 +1,4 @@
-"""Writes to shared memory from a process of its own, as fast as it can, for ever: values in turn, at one place each.
+"""Writes to shared memory from a process of its own, as fast as it can, as long as its parent lives: values in turn, at one place each.
 
 Arguments: a descriptor, the memory's size, and for each word its offset and the values to write there, as
 `OFFSET:VALUE,VALUE`; words are of 8 bytes. `OFFSET:VALUE+` counts up from the value, in step with the other words.
@@ -6,7 +6,10 @@ Arguments: a descriptor, the memory's size, and for each word its offset and the
 
 import itertools
 import mmap
+import os
 import sys
+
+PARENT = os.getppid()
 
 
 def main() -> None:
@@ -21,7 +24,7 @@ def main() -> None:
     ]
     turns *= 100
     print("scribbling", flush=True)
-    while True:
+    while os.getppid() == PARENT:
         for place, value in turns:
             memory[place] = value
 
@@ -29,6 +32,8 @@ def main() -> None:
 def count(memory: memoryview, words: list[tuple[int, int]]) -> None:
     print("scribbling", flush=True)
     for step in itertools.count():
+        if step % 1000 == 0 and os.getppid() != PARENT:
+            return
         for place, start in words:
             memory[place] = start + step
 

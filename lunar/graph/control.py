@@ -58,7 +58,7 @@ class ControlThread:
         self._work.append(partial(function, *args))
         try:
             os.eventfd_write(self._wake, 1)
-        except OSError:  # closed, or full of wake-ups
+        except (OSError, ValueError):  # full of wake-ups, or closed
             return
 
     def call_later(self, delay_s: float, function: Callable[[], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import threading
@@ -138,11 +139,19 @@ def _after_fork_in_child() -> None:
     after_fork_in_child()
 
 
-def _at_exit() -> None:
+def _close_all() -> None:
     for participant, _ in list(_participants.values()):
         participant.close()
 
 
+def _at_threads_end() -> None:
+    here = (threading.main_thread(), threading.current_thread())
+    if all(thread.daemon or thread in here for thread in threading.enumerate()):
+        _close_all()
+
+
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
-# Not the atexit module: threading's hook runs before the interpreter stops daemon threads from taking its lock.
-threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+# The end of a program. Threads that are no daemons may outlive the main one and go on using their nodes: then it is the
+# end of the interpreter. A child of multiprocessing never comes to that, it only waits for its threads.
+threading._register_atexit(_at_threads_end)  # type: ignore[attr-defined]
+atexit.register(_close_all)

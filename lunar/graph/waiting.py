@@ -81,6 +81,8 @@ class Bells:
             try:
                 return self._open_waiter(loop)
             except OSError as error:
+                if error.errno == errno.EINVAL:  # the kernel wakes no more than 500 nested epolls for one socket
+                    raise ResourceExhausted("more loops of this process wait than the kernel can wake") from error
                 raise from_errno(-(error.errno or errno.EIO), "wait for messages") from error
 
     def _open_waiter(self, loop: asyncio.AbstractEventLoop | None) -> Waiter:

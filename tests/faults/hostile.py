@@ -268,13 +268,14 @@ class Hostile:
             **changes,
         }
 
-    def remote(self, topic: str) -> Operation:
+    def remote(self, topic: str, kind: str | None = None) -> Operation:
         """What the victim has announced on a topic; waits for it."""
         while True:
             for operation, _ in self.inbox:
-                if operation["op"] == "endpoint" and operation["endpoint"]["topic"] == topic:
+                if operation["op"] == "endpoint":
                     found: Operation = operation["endpoint"]
-                    return found
+                    if found["topic"] == topic and kind in (None, found["kind"]):
+                        return found
             if not self.receive():
                 raise ConnectionError("the victim has disconnected us")
 
@@ -316,11 +317,12 @@ class Hostile:
 
     def offer(self, publisher: str, topic: str, queue: Queue, /, **changes: object) -> None:
         """Offers a match of our publisher to the victim's subscription on a topic."""
-        qos = self.remote(topic)["qos"]
+        theirs = self.remote(topic, "subscription")
+        qos = theirs["qos"]
         body = {
             "op": "match",
             "publisher": publisher,
-            "subscription": self.remote(topic)["id"],
+            "subscription": theirs["id"],
             "capacity": queue.capacity,
             "slots": queue.slots,
             "size_bytes": queue.size_bytes,

@@ -9,8 +9,9 @@ import random
 import re
 import subprocess
 import sys
+import time
 import zlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import TypeVar
 
@@ -89,9 +90,26 @@ class Victim:
 
     async def settle(self) -> None:
         """Returns when the control thread has done what was asked of it before, and its events are here."""
-        self.node._participant.snapshot(PATIENCE_S)
+        # Twice: the first may have been asked for after the thread had looked at its sockets.
+        for _ in range(2):
+            self.node._participant.snapshot(PATIENCE_S)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Serves the honest peer until something holds."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not holds():
+                await self.serves(1)
+
+    async def outlive(self, duration_s: float) -> None:
+        """Serves the honest peer for a while."""
+        end = time.monotonic() + duration_s
+        await self.until(lambda: time.monotonic() >= end)
+
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Runs a coroutine beside the attack; the test awaits it."""
+        return asyncio.get_running_loop().create_task(coroutine)
 
     def is_unharmed(self) -> bool:
         """Nobody was disconnected unexpectedly, and nothing was lost between the honest two."""

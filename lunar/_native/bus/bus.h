@@ -145,6 +145,8 @@ typedef struct {
     uint32_t forks;
     int waits;             /* the publisher waits for us rather than overwrite */
     int ended;             /* the publisher is gone; what is queued may still be taken */
+    uint64_t left;         /* once ended: how many samples that is */
+    int misrung;           /* the publisher's bell is none */
     int detached;
 } ReaderMatch;
 
@@ -162,7 +164,7 @@ typedef struct {
     Waiter *blocking_waiter;
 } Reader;
 
-typedef struct {
+typedef struct WriterMatch {
     PyObject_HEAD
     lunar_queue_writer queue;
     Mapping *memory;
@@ -171,6 +173,8 @@ typedef struct {
     int waits;
     int open;
     uint64_t blocked; /* publishes that had to wait for this one */
+    const char *fault; /* how the peer broke the rules, until somebody is told */
+    struct WriterMatch *next_faulted;
 } WriterMatch;
 
 typedef struct {
@@ -196,7 +200,7 @@ typedef struct {
     uint32_t loans; /* who keep the pool mapped */
     int closing;
     int losing, lost_reported;
-    PyObject *faults; /* list of (match, reason) not yet reported */
+    WriterMatch *faulted; /* dropped, not yet reported */
 } Writer;
 
 typedef struct {
@@ -275,6 +279,7 @@ bool signal_is_next(const Signal *signal); /* nobody has waited longer for the s
 int signal_fire(Signal *signal);
 
 /* reader_match.c */
+void reader_match_end(ReaderMatch *match);
 void reader_match_release(ReaderMatch *match, uint32_t slot);
 void reader_match_ring_publisher(ReaderMatch *match);
 

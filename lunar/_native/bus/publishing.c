@@ -19,10 +19,11 @@
 static void close_match(Writer *self, WriterMatch *match) {
     if (match->open) {
         match->open = 0;
-        uint64_t overwritten = match->queue.lost_overwritten, held = match->queue.lost_held;
+        lunar_queue_writer last = match->queue;
         lunar_queue_writer_close(&match->queue, &self->pool);
-        match->queue.lost_overwritten = overwritten; /* statistics outlive the match */
-        match->queue.lost_held = held;
+        match->queue.tail = last.tail; /* statistics outlive the match */
+        match->queue.lost_overwritten = last.lost_overwritten;
+        match->queue.lost_held = last.lost_held;
     }
 }
 
@@ -35,31 +36,32 @@ void writer_drop_match(Writer *self, Py_ssize_t index) {
     Py_DECREF(match);
 }
 
-/* Hooks run Python, which may let another thread change our matches; so they are called when an operation is
- * over, never while the matches are being walked. */
+/* Hooks run Python, which may let another thread change our matches; even making an object may, when it collects
+ * garbage.  So nothing of that happens before an operation is over and nobody walks the matches any more. */
 static void fault(Writer *self, Py_ssize_t index, const char *reason) {
-    PyObject *entry = Py_BuildValue("Os", (PyObject *)self->matches[index], reason);
+    WriterMatch *match = self->matches[index];
+    Py_INCREF(match);
+    match->fault = reason;
+    match->next_faulted = self->faulted;
+    self->faulted = match;
     writer_drop_match(self, index);
-    if (!self->faults)
-        self->faults = PyList_New(0);
-    if (!entry || !self->faults || PyList_Append(self->faults, entry) < 0)
-        PyErr_WriteUnraisable(NULL);
-    Py_XDECREF(entry);
 }
 
 static void report(Writer *self) {
-    if (!self->faults && !self->losing)
+    if (!self->faulted && !self->losing)
         return;
-    PyObject *error[3], *faults = self->faults;
+    PyObject *error[3];
     PyErr_Fetch(&error[0], &error[1], &error[2]);
-    self->faults = NULL;
-    for (Py_ssize_t i = 0; faults && self->on_fault && i < PyList_Size(faults); i++) {
-        PyObject *result = PyObject_CallObject(self->on_fault, PyList_GetItem(faults, i));
-        if (!result)
+    while (self->faulted) {
+        WriterMatch *match = self->faulted;
+        self->faulted = match->next_faulted;
+        PyObject *result =
+            self->on_fault ? PyObject_CallFunction(self->on_fault, "Os", (PyObject *)match, match->fault) : NULL;
+        if (!result && PyErr_Occurred())
             PyErr_WriteUnraisable(NULL);
         Py_XDECREF(result);
+        Py_DECREF(match);
     }
-    Py_XDECREF(faults);
     if (self->losing && !self->lost_reported && self->on_lost) {
         self->lost_reported = 1; /* until the hook's owner has told somebody: _reported() */
         PyObject *result = PyObject_CallNoArgs(self->on_lost);

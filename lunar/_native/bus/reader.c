@@ -137,14 +137,31 @@ static int take_from(Reader *self, ReaderMatch *match, uint64_t time_ns, lunar_e
     return TAKEN;
 }
 
+/* Is there still something to take from a match?  If not, it is dropped. */
+static bool may_take(Reader *self, Py_ssize_t index) {
+    ReaderMatch *match = self->matches[index];
+    if (match->misrung) {
+        fault(self, index, "its bell is not a bell");
+        return false;
+    }
+    if (match->ended && !match->left--) {
+        drop_match(self, index);
+        return false;
+    }
+    return true;
+}
+
 /* The next sample of any match, its head not yet shown; NULL when there is none or an exception is set. */
 static Sample *take_next(Reader *self, uint64_t time_ns) {
     Py_ssize_t tried = 0;
+    uint64_t expired = 0;
     while (tried < self->count) {
         if (self->next >= self->count)
             self->next = 0;
         Py_ssize_t index = self->next;
         ReaderMatch *match = self->matches[index];
+        if (!may_take(self, index))
+            continue;
         lunar_entry entry;
         const void *address;
         const char *reason = NULL;
@@ -166,7 +183,11 @@ static Sample *take_next(Reader *self, uint64_t time_ns) {
         }
         case EXPIRED:
             lunar_queue_show_taken(&match->queue);
-            continue;
+            /* No more at once than can have been queued: a publisher may expire samples faster than we drop them. */
+            if (++expired <= match->queue.capacity)
+                continue;
+            expired = 0;
+            break;
         case BROKEN:
             fault(self, index, reason);
             continue;
@@ -175,9 +196,9 @@ static Sample *take_next(Reader *self, uint64_t time_ns) {
                 drop_match(self, index);
                 continue;
             }
-            self->next = index + 1;
-            tried++;
         }
+        self->next = index + 1;
+        tried++;
     }
     return NULL;
 }
@@ -256,7 +277,7 @@ static PyObject *reader_detach(Reader *self, PyObject *args) {
         return NULL;
     for (Py_ssize_t i = 0; i < self->count; i++)
         if (self->matches[i] == match) {
-            match->ended = 1;
+            reader_match_end(match);
             if (at_once)
                 drop_match(self, i);
             break;

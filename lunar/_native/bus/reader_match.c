@@ -60,8 +60,19 @@ void reader_match_ring_publisher(ReaderMatch *match) {
     const lunar_queue_header *shared = match->queue.shared;
     if (!__atomic_load_n(&shared->publisher_waits, __ATOMIC_RELAXED))
         return;
-    if (match->queue.tail_seen - match->queue.head <= match->queue.capacity / 2)
-        (void)peer_ring(match->peer, __atomic_load_n(&shared->publisher_bell, __ATOMIC_RELAXED));
+    if (match->queue.tail_seen - match->queue.head <= match->queue.capacity / 2 &&
+        peer_ring(match->peer, __atomic_load_n(&shared->publisher_bell, __ATOMIC_RELAXED)) < 0)
+        match->misrung = 1; /* a fault, which whoever takes next reports */
+}
+
+/* The publisher is gone.  Somebody may still have the queue and go on writing: only what is there now counts. */
+void reader_match_end(ReaderMatch *match) {
+    if (match->ended)
+        return;
+    const lunar_queue_reader *queue = &match->queue;
+    uint64_t head = queue->overwritable ? __atomic_load_n(&queue->shared->head, __ATOMIC_ACQUIRE) : queue->head;
+    match->left = __atomic_load_n(&queue->shared->tail, __ATOMIC_ACQUIRE) - head;
+    match->ended = 1;
 }
 
 void reader_match_release(ReaderMatch *match, uint32_t slot) {

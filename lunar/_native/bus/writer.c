@@ -197,7 +197,6 @@ static int writer_traverse(Writer *self, visitproc visit, void *arg) {
     Py_VISIT(self->on_fault);
     Py_VISIT(self->on_grow);
     Py_VISIT(self->on_lost);
-    Py_VISIT(self->faults);
     Py_VISIT(self->source.spare);
     Py_VISIT(Py_TYPE(self));
     return 0;
@@ -208,7 +207,11 @@ static int writer_clear(Writer *self) {
     Py_CLEAR(self->on_fault);
     Py_CLEAR(self->on_grow);
     Py_CLEAR(self->on_lost);
-    Py_CLEAR(self->faults);
+    while (self->faulted) {
+        WriterMatch *match = self->faulted;
+        self->faulted = match->next_faulted;
+        Py_DECREF(match);
+    }
     Py_CLEAR(self->source.spare);
     return 0;
 }

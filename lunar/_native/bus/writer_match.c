@@ -70,7 +70,9 @@ static PyObject *match_held(WriterMatch *self, void *Py_UNUSED(closure)) {
 
 static PyObject *match_expired(WriterMatch *self, void *Py_UNUSED(closure)) {
     const lunar_queue_header *shared = self->memory->address;
-    return PyLong_FromUnsignedLongLong(__atomic_load_n(&shared->lost_expired, __ATOMIC_RELAXED));
+    uint64_t expired = __atomic_load_n(&shared->lost_expired, __ATOMIC_RELAXED);
+    /* Its own count, but no more than it was given. */
+    return PyLong_FromUnsignedLongLong(expired < self->queue.tail ? expired : self->queue.tail);
 }
 
 static PyMemberDef match_members[] = {

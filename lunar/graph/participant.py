@@ -34,7 +34,7 @@ from lunar.graph.waiting import acquire_bells, release_bells
 
 if TYPE_CHECKING:
     from lunar._native._bus import ReaderMatch, WriterMatch
-    from lunar.abc import Transport
+    from lunar.abc import ReceiverEnd, Transport
     from lunar.config import Config
     from lunar.events import Event
 
@@ -388,12 +388,12 @@ class Participant:
         self.matchmaker.remote_added(link, remote)
 
     def _handle_transport(self, link: Link, operation: Operation, fds: list[int]) -> None:
-        receiver = link.receivers.get(str(operation.get("transport")))
-        body = operation.get("body")
-        if receiver is None or not isinstance(body, dict):
+        try:
+            receiver, body = _addressee(link, operation)
+        except BaseException:
             for fd in fds:
                 os.close(fd)
-            raise PeerFault("it sent a message for a transport that we do not share", link.pid)
+            raise
         offer = receiver.receive(body, fds)
         if offer is None:
             self.matchmaker.segment_arrived()
@@ -495,6 +495,20 @@ class Participant:
             link.close()
         self._links.clear()
         self._rendezvous.close()
+
+
+def _addressee(link: Link, operation: Operation) -> tuple[ReceiverEnd, dict[str, object]]:
+    """Whom a transport's message is for, and its body: always of a publisher that the peer has announced."""
+    receiver = link.receivers.get(str(operation.get("transport")))
+    body = operation.get("body")
+    if receiver is None or not isinstance(body, dict):
+        raise PeerFault("it sent a message for a transport that we do not share", link.pid)
+    publisher_id = body.get("publisher")
+    remote = link.endpoints.get(publisher_id) if isinstance(publisher_id, str) else None
+    if remote is None or remote.kind != "publisher":
+        # Else it could have us keep memory for publishers without end.
+        raise PeerFault("it sent a transport's message of a publisher that it did not announce", link.pid)
+    return receiver, body
 
 
 def _bare(node: NodeInfo) -> dict[str, object]:

@@ -141,7 +141,7 @@ AFTER_GREETING: dict[str, tuple[Act, str]] = {
     "a transport of nothing": (_op(op="transport"), "transport"),
     "an unknown transport": (_op(op="transport", transport="zmq", body={}), "do not share"),
     "a transport that cannot be looked up": (_op(op="transport", transport={"a": []}, body={}), "do not share"),
-    "a transport's message of nothing": (_op(op="transport", transport="shm", body={}), "descriptors"),
+    "a transport's message of nothing": (_op(op="transport", transport="shm", body={}), "did not announce"),
     "a transport's message that is no object": (_op(op="transport", transport="shm", body=[1]), "do not share"),
 }
 

@@ -101,7 +101,7 @@ C_WARNINGS := -Wall -Wextra
 C_INCLUDES := -Ilunar/_native/core -Itests/native
 C_FLAGS_plain := -O2
 C_FLAGS_asan := -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=address,undefined
-C_FLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
+C_FLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread -Wno-tsan
 
 .PHONY: c-tests
 c-tests: $(addprefix $(SAN)/,$(C_TESTS))

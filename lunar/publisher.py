@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from lunar._native._bus import Loan, Writer, WriterMatch
+from lunar._native._bus import Writer, WriterMatch
 from lunar.errors import ResourceExhausted
 from lunar.graph.descriptions import EndpointInfo
 from lunar.graph.endpoints import LocalPublisher
@@ -28,7 +28,7 @@ T = TypeVar("T")
 class Publisher(Writer[T]):
     """Publishes messages to a topic; made by `Node.create_publisher`.
 
-    `publish`, `publish_nowait`, `publish_blocking`, `publish_many` and `publish_all` are inherited from the native
+    `publish`, `publish_nowait`, `publish_blocking`, `publish_many`, `publish_all` and `loan` are inherited from the native
     type. `await publish(...)` waits only where the profiles of both ends say that nothing may be lost (reliable and
     keep_all) and a subscription has no room; otherwise it is done when it returns. Cancelling it while it waits
     publishes nothing. Raises ClosedError after `close`, ResourceExhausted when a limit of memory is reached.
@@ -105,19 +105,6 @@ class Publisher(Writer[T]):
     def wait_for_subscribers_blocking(self, count: int = 1, timeout_s: float | None = None) -> None:
         """As `wait_for_subscribers`, for threads without a loop."""
         self._local.count.wait_for_blocking(count, timeout_s, f"subscriptions of {self.topic} matched")
-
-    def loan(self, size_bytes: int) -> Loan:
-        """Lends a piece of the publisher's memory, to be filled in place and published without a copy.
-
-        As a context manager it gives a writable memoryview of `size_bytes`, whose content is undefined. Leaving the
-        block publishes it; an exception discards it. `with` raises WouldBlock where `async with` waits. Do not write
-        through a view kept beyond the block: subscriptions may be reading.
-
-        Raises:
-            ResourceExhausted: On entering: it is larger than the pool may become, or the pool is full.
-            ClosedError: On entering: the publisher is closed.
-        """
-        return Loan(self, size_bytes)
 
     def assert_liveliness(self) -> None:
         """Gives a sign of life without publishing, for liveliness="manual_by_topic"."""

@@ -312,6 +312,7 @@ void writer_release_chunk(Writer *writer, lunar_chunk *chunk);
 void writer_finish_close(Writer *writer);
 
 /* loan.c */
+PyObject *loan_make(Writer *writer, Py_ssize_t size_bytes);
 int loan_publish(PyObject *loan);        /* DONE, WOULD_BLOCK, FAILED */
 void loan_discard(PyObject *loan);       /* unless it is over */
 PyObject *loan_open(PyObject *loan);     /* its writable memoryview */

@@ -23,11 +23,15 @@ static PyObject *loan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     Py_ssize_t size_bytes;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!n", names, Writer_Type, &writer, &size_bytes))
         return NULL;
+    return type == Loan_Type ? loan_make(writer, size_bytes) : NULL; /* it cannot be subclassed */
+}
+
+PyObject *loan_make(Writer *writer, Py_ssize_t size_bytes) {
     if (size_bytes < 0) {
         PyErr_SetString(PyExc_ValueError, "size_bytes must not be negative");
         return NULL;
     }
-    Loan *self = PyObject_GC_New(Loan, type);
+    Loan *self = PyObject_GC_New(Loan, Loan_Type);
     if (!self)
         return NULL;
     Py_INCREF(writer);

@@ -8,10 +8,11 @@
 
 #define COPY_WITHOUT_LOCK_BYTES ((size_t)256 << 10)
 /* Returned slots are collected a few at a time, so that no single publish pays for many; before a large
- * allocation always, so that the chunk that is still in cache is used again. */
+ * allocation as soon as a few are out, so that a chunk that is still in cache is used again. */
 #define COLLECT_EVERY 16
 #define COLLECT_AT_MOST 64
-#define ALWAYS_COLLECT_BYTES 4096
+#define EAGER_COLLECT_BYTES 4096
+#define EAGER_COLLECT_OUT 4
 #define SHOW_EVERY 16
 
 /* Matches -------------------------------------------------------------------------------------------------- */
@@ -147,6 +148,13 @@ static bool any_waits(Writer *self) {
 
 void writer_release_chunk(Writer *self, lunar_chunk *chunk) { lunar_pool_unreference(&self->pool, chunk); }
 
+/* Not each time: the lines that tell are the reader's, and looking at them costs as much as a small message. */
+static void collect_eagerly(Writer *self) {
+    for (Py_ssize_t i = self->count; i-- > 0;)
+        if (self->matches[i]->queue.slots - self->matches[i]->queue.free_count >= EAGER_COLLECT_OUT)
+            (void)collect(self, i, UINT32_MAX);
+}
+
 static int check_size(Writer *self, size_t size_bytes) {
     if (size_bytes <= self->largest_bytes)
         return 0;
@@ -160,8 +168,8 @@ lunar_chunk *writer_allocate(Writer *self, size_t size_bytes, int *outcome) {
     if (check_size(self, size_bytes) < 0)
         return NULL;
     uint32_t size_class = lunar_pool_class(size_bytes);
-    if (size_bytes >= ALWAYS_COLLECT_BYTES)
-        collect_all(self);
+    if (size_bytes >= EAGER_COLLECT_BYTES)
+        collect_eagerly(self);
     lunar_chunk *chunk = lunar_pool_allocate(&self->pool, size_class);
     if (!chunk) {
         collect_all(self);

@@ -41,6 +41,11 @@ static PyObject *writer_publish_all(Writer *self, PyObject *argument) {
     return operation;
 }
 
+static PyObject *writer_loan(Writer *self, PyObject *argument) {
+    Py_ssize_t size_bytes = PyNumber_AsSsize_t(argument, PyExc_OverflowError);
+    return size_bytes == -1 && PyErr_Occurred() ? NULL : loan_make(self, size_bytes);
+}
+
 static PyObject *writer_publish_blocking(Writer *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"message", "timeout_s", NULL};
     PyObject *message, *timeout_s = Py_None;
@@ -245,6 +250,12 @@ static PyMethodDef methods[] = {
     {"publish_many", (PyCFunction)writer_publish_many_method, METH_O,
      "Publish a burst without waiting; how many were accepted, from the first."},
     {"publish_all", (PyCFunction)writer_publish_all, METH_O, "Await until every message is published."},
+    {"loan", (PyCFunction)writer_loan, METH_O,
+     "loan(size_bytes): lend a piece of the publisher's memory, to be filled in place and published without a copy.\n\n"
+     "As a context manager it gives a writable memoryview of `size_bytes`, whose content is undefined. Leaving the block\n"
+     "publishes it; an exception discards it. `with` raises WouldBlock where `async with` waits. Do not write through a\n"
+     "view kept beyond the block: subscriptions may be reading. Entering raises ResourceExhausted if it is larger than the\n"
+     "pool may become or the pool is full, and ClosedError if the publisher is closed."},
     {"_attach", (PyCFunction)writer_attach, METH_VARARGS, NULL},
     {"_detach", (PyCFunction)writer_detach, METH_O, NULL},
     {"_add_segment", (PyCFunction)writer_add_segment, METH_VARARGS, NULL},

@@ -1,4 +1,4 @@
-"""Writes to shared memory from a process of its own, as fast as it can, as long as its parent lives: values in turn, at one place each.
+"""Writes to shared memory from a process of its own, as fast as it can, until its parent dies: values in turn.
 
 Arguments: a descriptor, the memory's size, and for each word its offset and the values to write there, as
 `OFFSET:VALUE,VALUE`; words are of 8 bytes. `OFFSET:VALUE+` counts up from the value, in step with the other words.

@@ -285,12 +285,11 @@ static PySendResult operation_send(PyObject *object, PyObject *Py_UNUSED(argumen
         Py_CLEAR(self->signal);
         source->turned_ns = newest;
     } else if (newest > source->turned_ns + TURN_NS) {
+        /* Also where it is about to wait: it might find the answer by spinning, again and again. */
         source->turned_ns = newest;
-        if (self->kind > READABLE || reader_is_ready((Reader *)source)) {
-            Py_INCREF(Py_None);
-            *result = Py_None;
-            return PYGEN_NEXT;
-        }
+        Py_INCREF(Py_None);
+        *result = Py_None;
+        return PYGEN_NEXT;
     }
     PyObject *value;
     int outcome = attempt(source, self->kind, self->payload, self->limit, &self->done, &value);

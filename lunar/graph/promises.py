@@ -67,7 +67,7 @@ class Promises:
         if not self._exists(local):
             return
         now_ns = time.monotonic_ns()
-        newest_ns = _newest_ns(local)
+        newest_ns = _newest_ns(local, now_ns)
         if newest_ns is None:  # nothing was promised yet: the count begins with a sample or a match
             counted_ns = now_ns
         missed, wait_ns = periods_missed(max(counted_ns, newest_ns or 0), now_ns, period_ns)
@@ -107,7 +107,7 @@ class Promises:
                 continue  # automatic: alive as long as its process is, which the link tells
             lease_ns = int((match.remote.qos.lease_s or 0) * _NS)
             signs = (match.native.alive_ns, match.native.newest_ns, match.since_ns)
-            silent_ns = now_ns - max(signs)
+            silent_ns = max(0, now_ns - max(signs))  # it is the peer that writes two of them
             lost = silent_ns >= lease_ns
             if lost and not match.lease_lost:
                 local.notify(events.LivelinessLost(local.info, match.remote))
@@ -120,9 +120,10 @@ def _lease_ns(local: LocalPublisher | LocalSubscription) -> int:
     return int((local.info.qos.lease_s or 0) * _NS)
 
 
-def _newest_ns(local: LocalPublisher | LocalSubscription) -> int | None:
+def _newest_ns(local: LocalPublisher | LocalSubscription, now_ns: int) -> int | None:
     """When the newest sample was published (publisher) or a match was made or fed (subscription)."""
     if isinstance(local, LocalPublisher):
         return local.writer._newest_ns or None
-    times = [max(match.native.newest_ns, match.since_ns) for match in local.matches.values()]
+    # A peer that claims to publish in the future must not set the next look there.
+    times = [min(max(match.native.newest_ns, match.since_ns), now_ns) for match in local.matches.values()]
     return max(times, default=None)

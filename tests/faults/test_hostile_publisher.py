@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import lunar
+from lunar import events
 from tests.faults.hostile import MIN_SLOTS, Hostile, Queue, queue_bytes
 from tests.faults.victim import attacked, run
 
@@ -293,8 +294,12 @@ def test_samples_that_expire_as_fast_as_they_are_dropped(runtime_dir: Path) -> N
 
 
 def test_a_publisher_of_the_future_stops_no_clock(runtime_dir: Path) -> None:
-    """Its sample's time is far ahead: that must not end the thread that watches over deadlines and leases."""
-    qos = lunar.QoS(depth=16, deadline_s=0.02, liveliness="manual_by_topic", lease_s=0.02)
+    """Its sample's time is far ahead. Once it is gone, deadlines and leases are watched over as before."""
+    qos = lunar.QoS(depth=16, deadline_s=0.02, liveliness="manual_by_topic", lease_s=0.5)
+
+    def is_ours(event: events.EndpointEvent) -> bool:
+        """At the subscription, and of the honest publisher."""
+        return event.local.kind == "subscription" and event.remote is not None and event.remote.node_name == "/victim"
 
     async def attack() -> None:
         async with attacked(runtime_dir) as victim:
@@ -304,9 +309,10 @@ def test_a_publisher_of_the_future_stops_no_clock(runtime_dir: Path) -> None:
                 _publish(queue, time_ns=MOST)
                 queue.write("alive_ns", MOST)
                 assert len(subscription.take(1)) == 1
-                await victim.until(lambda: not subscription.statistics().lost)
-                await victim.outlive(0.1)
-            await victim.serves()
+                await victim.outlive(0.1)  # some deadlines
+            victim.node.create_publisher(bytes, TOPIC, qos=qos).publish_nowait(b"only one")
+            await victim.event(lambda event: isinstance(event, events.DeadlineMissed) and is_ours(event))
+            await victim.event(lambda event: isinstance(event, events.LivelinessLost) and is_ours(event))
 
     run(attack())
 

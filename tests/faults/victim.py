@@ -38,6 +38,7 @@ class Victim:
         self.directory = runtime_dir / "0"
         (self.socket_name,) = (path.name for path in self.directory.glob("*.sock"))
         self.faults: list[events.PeerFaulted] = []
+        self._others: list[events.Event] = []
         self._changed = asyncio.Event()
         self._exchanged = 0
         self._down = node.create_publisher(bytes, honest.DOWN, qos=honest.LOSSLESS)
@@ -55,7 +56,9 @@ class Victim:
         async for event in self.node.events():
             if isinstance(event, events.PeerFaulted):
                 self.faults.append(event)
-                self._changed.set()
+            else:
+                self._others.append(event)
+            self._changed.set()
 
     async def fault(self, reason: str = "") -> events.PeerFaulted:
         """Waits until a peer of this process was disconnected for a reason that matches the pattern."""
@@ -67,6 +70,14 @@ class Victim:
         assert event.pid == os.getpid(), f"an honest peer was disconnected: {event}"
         assert re.search(reason, event.reason), f"{event.reason!r} does not match {reason!r}"
         return event
+
+    async def event(self, wanted: Callable[[events.Event], bool]) -> None:
+        """Waits for an event, from now on."""
+        self._others.clear()
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(wanted(event) for event in self._others):
+                self._changed.clear()
+                await self._changed.wait()
 
     async def disconnects(self, hostile: Hostile, reason: str = "") -> events.PeerFaulted:
         """As `fault`; then the hostile end sees the connection closed, and the honest peer is served on."""

@@ -29,8 +29,8 @@ class Publisher(Writer[T]):
     """Publishes messages to a topic; made by `Node.create_publisher`.
 
     `publish`, `publish_nowait`, `publish_blocking`, `publish_many`, `publish_all` and `loan` are inherited from the
-    native type. `await publish(...)` waits only where the profiles of both ends say that nothing may be lost (reliable and
-    keep_all) and a subscription has no room; otherwise it is done when it returns. Cancelling it while it waits
+    native type. `await publish(...)` waits only where the profiles of both ends say that nothing may be lost (reliable
+    and keep_all) and a subscription has no room; otherwise it is done when it returns. Cancelling it while it waits
     publishes nothing. Raises ClosedError after `close`, ResourceExhausted when a limit of memory is reached.
     """
 

@@ -70,4 +70,3 @@ def create_bell_page() -> tuple[int, Mapping]:
         os.close(fd)
         raise
     return fd, mapping
-

@@ -348,7 +348,7 @@ def test_a_loop_that_is_closed_while_somebody_waits_leaves_the_node_usable(pair,
 async def publish_and_receive(
     publisher: lunar.Publisher[bytes], subscription: lunar.Subscription[memoryview]
 ) -> memoryview:
-    asyncio.get_running_loop().call_soon(publisher.publish_nowait, b"again")
+    asyncio.get_running_loop().call_later(0.01, publisher.publish_nowait, b"again")  # later: it really has to wait
     return await subscription.receive()
 
 

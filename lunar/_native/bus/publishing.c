@@ -175,7 +175,7 @@ lunar_chunk *writer_allocate(Writer *self, size_t size_bytes, int *outcome) {
         collect_all(self);
         chunk = lunar_pool_allocate(&self->pool, size_class);
     }
-    if (!chunk) {
+    while (!chunk) { /* while it grows, other threads may take what it got */
         if (!self->on_grow) {
             PyErr_SetString(ClosedError, "the publisher is closed");
             return NULL;
@@ -191,12 +191,11 @@ lunar_chunk *writer_allocate(Writer *self, size_t size_bytes, int *outcome) {
             return NULL;
         }
         Py_DECREF(grown);
+        if (writer_is_closed(self))
+            return NULL;
         chunk = lunar_pool_allocate(&self->pool, size_class);
     }
-    if (!chunk)
-        PyErr_SetString(ResourceExhausted, "the publisher's pool has no free chunk");
-    else
-        *outcome = DONE;
+    *outcome = DONE;
     return chunk;
 }
 

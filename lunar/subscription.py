@@ -116,7 +116,7 @@ class Subscription(Reader[T]):
             received_bytes=self._received_bytes,
             lost_overwritten=total("overwritten", sum(match.lost_overwritten for match in matches)),
             lost_held=total("held", sum(match.lost_held for match in matches)),
-            lost_expired=total("expired", sum(match.lost_expired for match in matches)),
+            lost_expired=self._expired,  # also of publishers that are gone, when their samples' turn came
             matches=matches,
         )
 

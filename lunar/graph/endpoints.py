@@ -113,13 +113,19 @@ class PublisherMatch:
 
 @dataclass(eq=False, slots=True)
 class SubscriptionMatch:
-    """One match of a local subscription."""
+    """One match of a local subscription.
+
+    Attributes:
+        since_ns: When it was made, monotonic.
+        lost_after_ns: The last sign of life before liveliness was last reported lost.
+        reported: Losses that an event has told of.
+    """
 
     link: Link
     remote: EndpointInfo
     native: ReaderMatch
     since_ns: int = field(default_factory=time.monotonic_ns)
-    lease_lost: bool = False
+    lost_after_ns: int = -1
     reported: dict[LossCause, int] = field(default_factory=dict)
 
 
@@ -135,6 +141,7 @@ class LocalPublisher:
         count: Its matches, counted.
         matches: By link and the subscription's id.
         ended_lost: Samples that matches which are over had lost, by cause.
+        lost_after_ns: The last sign of life before liveliness was last reported lost.
     """
 
     info: EndpointInfo
@@ -145,12 +152,16 @@ class LocalPublisher:
     matches: dict[tuple[Link, str], PublisherMatch] = field(default_factory=dict)
     ended_lost: dict[LossCause, int] = field(default_factory=dict)
     deadlines_missed: int = 0
-    lease_lost: bool = False
+    lost_after_ns: int = -1
 
 
 @dataclass(eq=False, slots=True)
 class LocalSubscription:
-    """A subscription of this process; attributes as of `LocalPublisher`."""
+    """A subscription of this process; attributes as of `LocalPublisher`, and one more.
+
+    Attributes:
+        draining: Matches that are over and still have samples, which may yet expire.
+    """
 
     info: EndpointInfo
     reader: Reader[object]
@@ -159,3 +170,4 @@ class LocalSubscription:
     matches: dict[tuple[Link, str], SubscriptionMatch] = field(default_factory=dict)
     ended_lost: dict[LossCause, int] = field(default_factory=dict)
     deadlines_missed: int = 0
+    draining: list[SubscriptionMatch] = field(default_factory=list)

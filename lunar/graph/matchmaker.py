@@ -172,16 +172,17 @@ class Matchmaker:
                 receiver.forget(remote.id)
 
     def _end_publisher_match(self, local: LocalPublisher, ended: PublisherMatch) -> None:
-        report_losses(local)
-        _keep_losses(local, ended.native)
+        _keep_losses(local, ended)
         local.end.disconnect(ended.native, ended.link)
         self._changed(local)
         local.notify(events.Unmatched(local.info, ended.remote))
 
     def _end_subscription_match(self, local: LocalSubscription, ended: SubscriptionMatch, *, at_once: bool) -> None:
         local.reader._detach(ended.native, at_once)
-        report_losses(local)
-        _keep_losses(local, ended.native)
+        _keep_losses(local, ended)
+        if ended.remote.qos.lifespan_s is not None:
+            local.draining.append(ended)
+        _forget_drained(local)
         self._changed(local)
         local.notify(events.Unmatched(local.info, ended.remote))
 
@@ -189,6 +190,8 @@ class Matchmaker:
         """A publisher of ours was closed."""
         local = self.publishers.pop(publisher_id, None)
         if local is not None:
+            for ended in local.matches.values():
+                _keep_losses(local, ended)
             local.matches.clear()
             local.end.close()
             local.count.close()
@@ -197,7 +200,10 @@ class Matchmaker:
         """A subscription of ours was closed."""
         local = self.subscriptions.pop(subscription_id, None)
         if local is not None:
+            for ended in local.matches.values():
+                _keep_losses(local, ended)
             local.matches.clear()
+            local.draining.clear()
             local.count.close()
 
     def link_of(self, native: ReaderMatch | WriterMatch) -> tuple[LocalPublisher | LocalSubscription, Link] | None:
@@ -228,17 +234,30 @@ def _losses(native: ReaderMatch | WriterMatch) -> dict[LossCause, int]:
     return {"overwritten": native.lost_overwritten, "held": native.lost_held, "expired": native.lost_expired}
 
 
-def _keep_losses(local: LocalPublisher | LocalSubscription, native: ReaderMatch | WriterMatch) -> None:
-    for cause, count in _losses(native).items():
+def _keep_losses(local: LocalPublisher | LocalSubscription, ended: PublisherMatch | SubscriptionMatch) -> None:
+    _report_losses(local, ended)
+    for cause, count in _losses(ended.native).items():
         local.ended_lost[cause] = local.ended_lost.get(cause, 0) + count
+
+
+def _forget_drained(local: LocalSubscription) -> None:
+    local.draining = [match for match in local.draining if match.native.queued]
+
+
+def _report_losses(local: LocalPublisher | LocalSubscription, found: PublisherMatch | SubscriptionMatch) -> None:
+    for cause, count in _losses(found.native).items():
+        new = count - found.reported.get(cause, 0)
+        if new > 0:
+            found.reported[cause] = count
+            local.notify(events.SamplesLost(local.info, found.remote, new, cause))
 
 
 def report_losses(local: LocalPublisher | LocalSubscription) -> None:
     """Tells what was lost since the last report, one event a match and cause."""
     matches: list[PublisherMatch | SubscriptionMatch] = [*local.matches.values()]
+    if isinstance(local, LocalSubscription):
+        matches += local.draining
     for found in matches:
-        for cause, count in _losses(found.native).items():
-            new = count - found.reported.get(cause, 0)
-            if new > 0:
-                found.reported[cause] = count
-                local.notify(events.SamplesLost(local.info, found.remote, new, cause))
+        _report_losses(local, found)
+    if isinstance(local, LocalSubscription):
+        _forget_drained(local)

@@ -93,12 +93,13 @@ class Promises:
 
     def _publisher_lease(self, local: LocalPublisher, since_ns: int, now_ns: int) -> int:
         lease_ns = _lease_ns(local)
-        silent_ns = now_ns - max(since_ns, local.writer._newest_ns)
-        lost = silent_ns >= lease_ns
-        if lost and not local.lease_lost:
+        sign_ns = max(since_ns, local.writer._newest_ns)
+        if now_ns - sign_ns < lease_ns:
+            return sign_ns + lease_ns - now_ns
+        if sign_ns != local.lost_after_ns:  # once for each silence, however short the life before it
+            local.lost_after_ns = sign_ns
             local.notify(events.LivelinessLost(local.info, None))
-        local.lease_lost = lost
-        return lease_ns if lost else lease_ns - silent_ns
+        return lease_ns
 
     def _subscription_lease(self, local: LocalSubscription, now_ns: int) -> int:
         wait_ns = _lease_ns(local)
@@ -107,12 +108,14 @@ class Promises:
                 continue  # automatic: alive as long as its process is, which the link tells
             lease_ns = int((match.remote.qos.lease_s or 0) * _NS)
             signs = (match.native.alive_ns, match.native.newest_ns, match.since_ns)
-            silent_ns = max(0, now_ns - max(signs))  # it is the peer that writes two of them
-            lost = silent_ns >= lease_ns
-            if lost and not match.lease_lost:
+            sign_ns = min(max(signs), now_ns)  # it is the peer that writes two of them
+            if now_ns - sign_ns < lease_ns:
+                wait_ns = min(wait_ns, sign_ns + lease_ns - now_ns)
+                continue
+            if sign_ns != match.lost_after_ns:
+                match.lost_after_ns = sign_ns
                 local.notify(events.LivelinessLost(local.info, match.remote))
-            match.lease_lost = lost
-            wait_ns = min(wait_ns, lease_ns if lost else lease_ns - silent_ns)
+            wait_ns = min(wait_ns, lease_ns)
         return wait_ns
 
 

@@ -142,7 +142,8 @@ async def test_who_holds_too_many_loses_new_ones_and_both_sides_say_so(connect: 
 
 async def test_who_holds_too_many_makes_a_publisher_wait_that_may_lose_nothing(connect: Connect) -> None:
     publisher, subscription = await connect(offered=LOSSLESS)
-    held = []
+    publisher.publish_nowait(b"")
+    held = await subscription.receive_many(1)  # from now on what is published is there at once
     while True:
         try:
             publisher.publish_nowait(b"")
@@ -217,3 +218,30 @@ async def test_counts_agree_after_a_race_of_taking_and_overwriting(connect: Conn
     sent, received = publisher.statistics(), subscription.statistics()
     assert received.received == len(got)
     assert sent.lost == received.lost == received.lost_overwritten == count - len(got)
+
+
+@pytest.mark.parametrize("end", ["publisher", "subscription", "child"])
+async def test_losses_are_remembered_and_reported_when_the_match_ends(
+    connect: Connect, node: lunar.Node, start_child: StartChild, end: str
+) -> None:
+    publisher, subscription = await connect(offered=lunar.QoS(depth=1))
+    child = start_child("other")
+    child.call("subscription", topic="chatter", qos=lunar.QoS(depth=1).to_dict())
+    await publisher.wait_for_subscribers(2, timeout_s=5)
+    async with collect(node, events.SamplesLost) as lost:
+        for number in range(10):
+            publisher.publish_nowait(numbered(number))
+        assert await take_all(subscription) == [9]
+        assert (publisher.statistics().lost, subscription.statistics().lost) == (18, 9)
+        match end:
+            case "publisher":
+                publisher.close()
+            case "subscription":
+                subscription.close()
+            case _:
+                child.kill()
+        while sum(event.count for event in lost.events) < 27:
+            await lost.wait_for(len(lost.events) + 1)
+    node.close()
+    assert (publisher.statistics().lost, subscription.statistics().lost) == (18, 9)
+    assert sum(event.count for event in lost.events) == 27

@@ -147,6 +147,36 @@ def test_threads_may_publish_on_one_publisher(node):
     assert all(numbers == [n for n in range(COUNT) if n % 100] for numbers in order.values())
 
 
+def test_threads_that_grow_a_pool_at_once_all_get_memory(start, rounds):
+    """What one thread has added another may take, before it comes to it itself."""
+    program = start(
+        """
+        sys.setswitchinterval(1e-6)
+        node = lunar.Node("tested")
+        qos = lunar.QoS(depth=1000)
+        refused = []
+        for number in range(int(sys.argv[1])):
+            publisher = node.create_publisher(bytes, "topic", qos=qos)
+            subscription = node.create_subscription(bytes, "topic", qos=qos)
+            publisher.wait_for_subscribers_blocking(1, timeout_s=20)
+            def publish():
+                for _ in range(20):
+                    said = attempt(lambda: publisher.publish_nowait(bytes(100_000)))
+                    if said != "None":
+                        refused.append(said)
+            threads = [threading.Thread(target=publish) for _ in range(4)]
+            [thread.start() for thread in threads]
+            [thread.join() for thread in threads]
+            publisher.close(), subscription.close()
+        say(refused)
+        node.close()
+        """,
+        str(rounds(5, 100)),
+    )
+    assert program.hear(timeout_s=50) == []
+    assert program.end() == (0, "")
+
+
 @pytest.mark.parametrize("second", ["another loop", "a thread"])
 def test_one_subscription_is_waited_for_in_one_place(node, second):
     publisher = node.create_publisher(bytes, "topic", qos=ALL)

@@ -108,8 +108,8 @@ class Matchmaker:
                 self._call_later(_MATCH_AGAIN_S, partial(self._consider_again, local, link, remote))
             return
         local.matches[link, remote.id] = PublisherMatch(link, remote, native)
-        self._changed(local)
         local.notify(events.Matched(local.info, remote))
+        self._changed(local)
 
     def _consider_again(self, local: LocalPublisher, link: Link, remote: EndpointInfo) -> None:
         if local.info.id in self.publishers and link.endpoints.get(remote.id) is remote:
@@ -139,8 +139,8 @@ class Matchmaker:
             return
         local.reader._attach(native)
         local.matches[key] = SubscriptionMatch(link, remote, native)
-        self._changed(local)
         local.notify(events.Matched(local.info, remote))
+        self._changed(local)
 
     def segment_arrived(self) -> None:
         """Samples that waited for their segment can be taken now."""
@@ -174,8 +174,8 @@ class Matchmaker:
     def _end_publisher_match(self, local: LocalPublisher, ended: PublisherMatch) -> None:
         _keep_losses(local, ended)
         local.end.disconnect(ended.native, ended.link)
-        self._changed(local)
         local.notify(events.Unmatched(local.info, ended.remote))
+        self._changed(local)
 
     def _end_subscription_match(self, local: LocalSubscription, ended: SubscriptionMatch, *, at_once: bool) -> None:
         local.reader._detach(ended.native, at_once)
@@ -183,8 +183,8 @@ class Matchmaker:
         if ended.remote.qos.lifespan_s is not None:
             local.draining.append(ended)
         _forget_drained(local)
-        self._changed(local)
         local.notify(events.Unmatched(local.info, ended.remote))
+        self._changed(local)
 
     def remove_publisher(self, publisher_id: str) -> None:
         """A publisher of ours was closed."""

@@ -69,9 +69,10 @@ class Collector(Generic[E]):
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+        reading, self._reading = self._reading, None  # it would keep the iterator, which would count as a listener
+        if reading is not None:
+            reading.cancel()
+            await asyncio.wait([reading])
 
 
 def collect(source: HasEvents, *types: type[E]) -> Collector[E]:

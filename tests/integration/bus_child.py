@@ -5,7 +5,6 @@ Usage: bus_child.py NAME [LOOP]. Endpoints are named by their topic. Messages ar
 
 import asyncio
 import sys
-from dataclasses import asdict
 
 import lunar
 from lunar import events, testing
@@ -83,13 +82,13 @@ class BusChild:
     def subscription_statistics(self, topic: str) -> Described:
         return self._subscriptions[topic].statistics().to_dict()
 
-    async def wait_for_events(self, kind: str, count: int = 1) -> list[str]:
+    async def wait_for_events(self, kind: str, count: int = 1, within_s: float = 10) -> list[str]:
         """The texts of the events of one kind, as soon as there are so many."""
 
         def found() -> list[str]:
             return [str(event) for event in self._seen.events if type(event).__name__ == kind]
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(within_s):
             while len(found()) < count:
                 await self._seen.wait_for(len(self._seen.events) + 1, timeout_s=10)
         return found()
@@ -104,7 +103,7 @@ class BusChild:
         await self._node.aclose()
 
     def snapshot(self) -> list[Described]:
-        return [asdict(node) for node in lunar.graph_snapshot().nodes]
+        return [node.to_dict() for node in lunar.graph_snapshot().nodes]
 
 
 async def main(name: str) -> None:

@@ -7,9 +7,11 @@ An actor that lives answers "report" on its standard input with a line of JSON, 
 """
 
 import asyncio
+import ctypes
 import json
 import os
 import random
+import signal
 import struct
 import sys
 import threading
@@ -252,6 +254,12 @@ def orders() -> Iterator[list[str]]:
         yield line.split()
 
 
+def die_with_parent() -> None:
+    """Lets the kernel kill us when whoever started us ends: a test run that is killed leaves nobody behind."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def raise_victims() -> None:
     """Forks an actor per order (far faster than a fresh interpreter), and reaps those that were killed."""
     say("there")
@@ -264,6 +272,7 @@ def raise_victims() -> None:
             say(child)
             continue
         os.close(0)
+        die_with_parent()
         role, mode, seed = arguments
         try:
             play(role, mode, int(seed), alive=False)
@@ -272,6 +281,7 @@ def raise_victims() -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     if sys.argv[1] == "nursery":
         raise_victims()
     else:

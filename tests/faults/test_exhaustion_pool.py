@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import mmap
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -185,6 +187,20 @@ async def test_a_message_that_could_never_fit_is_refused_at_once(node):
     assert [len(message) for message, _ in await take(subscription, 1)] == [MIB]
     await publisher.publish(b"x" + bytes(MIB - 1))
     assert [message[0] for message, _ in await take(subscription, 1)] == [ord("x")]
+
+
+@pytest.mark.skipif("LUNAR_SANITIZED" in os.environ, reason="a sanitizer does not lend so much address space")
+async def test_a_message_beyond_what_the_format_can_say_is_refused(monkeypatch):
+    """Sizes have 32 bits. The memory here is never touched, so it costs nothing."""
+    monkeypatch.setenv("LUNAR_POOL_BYTES", str(1 << 40))
+    with lunar.Node("tested") as node, mmap.mmap(-1, (1 << 32) + 64, prot=mmap.PROT_READ) as huge:
+        publisher, subscription = await matched(node, ALL)
+        for operation in (lambda: publisher.publish_nowait(huge), lambda: publisher.loan(1 << 32).__enter__()):
+            with pytest.raises(lunar.ResourceExhausted, match="4294967295 bytes"):
+                operation()
+        await publisher.publish(b"next")
+        assert [bytes(message) for message, _ in await take(subscription, 1)] == [b"next"]
+        assert publisher.statistics().pool_bytes < MIB
 
 
 async def test_messages_that_are_no_bytes_are_refused_and_nothing_is_published(node):

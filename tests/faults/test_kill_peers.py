@@ -248,6 +248,51 @@ async def test_a_stopped_publisher_delays_nobody_and_is_heard_when_it_goes_on(st
     assert bytes(await asyncio.wait_for(subscription.receive(), 20)) == b"late"
 
 
+def test_what_a_publisher_published_before_it_ended_is_received_by_who_was_stopped(start):
+    subscriber = start("""
+        node = lunar.Node("stopped")
+        qos = lunar.QoS(history="keep_all", depth=64)
+        subscription = node.create_subscription(bytes, "topic", qos=qos)
+        subscription.wait_for_publishers_blocking(2, timeout_s=20)
+        say("there")
+        heard()
+        sizes = []
+        while len(sizes) < 24:
+            sizes += [len(sample.message) for sample in subscription.receive_many_blocking(64, timeout_s=20)]
+        say([sizes, subscription.statistics().lost, subscription.publisher_count])
+    """)
+    publishers = [
+        start(
+            """
+            with lunar.Node("ending") as node:
+                qos = lunar.QoS(history="keep_all", depth=64)
+                publisher = node.create_publisher(bytes, "topic", qos=qos)
+                publisher.wait_for_subscribers_blocking(1, timeout_s=20)
+                say("matched")
+                heard()
+                for power in range(12):
+                    publisher.publish_nowait(bytes(100 << power))
+                if sys.argv[1] == "killed":
+                    os.kill(os.getpid(), signal.SIGKILL)
+            """,
+            end,
+        )
+        for end in ("killed", "closed")
+    ]
+    for publisher in publishers:
+        assert publisher.hear() == "matched"
+    assert subscriber.hear() == "there"
+    subscriber.stop()
+    for publisher in publishers:
+        publisher.tell("go")
+    assert [publisher.end()[0] for publisher in publishers] == [-9, 0]
+    subscriber.signal(signal.SIGCONT)
+    subscriber.tell("go")
+    sizes, lost, _ = subscriber.hear()
+    assert sorted(sizes) == sorted(2 * [100 << power for power in range(12)])
+    assert lost == 0
+
+
 def test_a_stopped_process_keeps_nobody_from_starting(start, until):
     stopped = start(SUBSCRIBER.replace("subscription.wait", "# ") + "say('there')\nheard()")
     assert stopped.hear() == "there"

@@ -238,6 +238,86 @@ def test_the_death_of_a_parent_is_noticed_while_its_child_lives(start):
     assert listener.end() == (0, "")
 
 
+def test_a_parent_that_forks_under_load_goes_on_without_loss(start, rounds):
+    """Its children end in every way there is, with everything they inherited."""
+    listener = start("""
+        node = lunar.Node("listener")
+        qos = lunar.QoS(history="keep_all", depth=16)
+        subscription = node.create_subscription(bytes, "there", qos=qos)
+        publisher = node.create_publisher(bytes, "back", qos=qos)
+        async def main():
+            expected = 0
+            async for message in subscription:
+                if not len(message):
+                    break
+                assert int(bytes(message[:8])) == expected, (bytes(message[:8]), expected)
+                expected += 1
+                await publisher.publish(message)
+            say(expected)
+            heard()
+        lunar.run(main())
+        node.close()
+    """)
+    parent = start(
+        """
+        node = lunar.Node("parent")
+        qos = lunar.QoS(history="keep_all", depth=16)
+        publisher = node.create_publisher(bytes, "there", qos=qos)
+        subscription = node.create_subscription(bytes, "back", qos=qos)
+        publisher.wait_for_subscribers_blocking(1, timeout_s=20)
+        subscription.wait_for_publishers_blocking(1, timeout_s=20)
+        counts, held = [0, 0], []
+        ending = threading.Event()
+        def talk():
+            while not ending.is_set():
+                publisher.publish_blocking(b"%08d" % counts[0] + bytes(counts[0] % 1000), timeout_s=20)
+                counts[0] += 1
+        def listen():
+            while not ending.is_set() or counts[1] < counts[0]:
+                for sample in subscription.receive_many_blocking(4, timeout_s=20):
+                    assert int(bytes(sample.message[:8])) == counts[1]
+                    counts[1] += 1
+                    held.append(sample)
+                del held[:-20], sample
+        threads = [threading.Thread(target=talk), threading.Thread(target=listen)]
+        [thread.start() for thread in threads]
+        statuses = set()
+        for number in range(int(sys.argv[1])):
+            seen = counts[1]
+            while counts[1] < seen + 20:
+                os.sched_yield()
+            child = os.fork()
+            if child == 0:
+                match number % 4:
+                    case 0:
+                        os._exit(0)
+                    case 1:
+                        held.clear()
+                        gc.collect()
+                        sys.exit(0)
+                    case 2:
+                        publisher.close(), subscription.close(), node.close()
+                        with lunar.Node("child"):
+                            sys.exit(0)
+                    case 3:
+                        os.execv("/bin/true", ["true"])
+            statuses.add(os.waitpid(child, 0)[1])
+        ending.set()
+        [thread.join() for thread in threads]
+        publisher.publish_blocking(b"", timeout_s=20)
+        say([counts[0] == counts[1], counts[0], sorted(statuses)])
+        node.close()
+        """,
+        str(rounds(20, 200)),
+    )
+    same, count, statuses = parent.hear(timeout_s=55)
+    assert (same, statuses) == (True, [0])
+    assert listener.hear() == count
+    listener.tell("end")
+    assert parent.end() == (0, "")
+    assert listener.end() == (0, "")
+
+
 def test_a_fork_in_the_middle_of_setting_up_keeps_no_socket(start, rounds):
     """The control thread may hold a socket that is in no list yet: a fork waits until it does not."""
     program = start(

@@ -41,6 +41,7 @@ _PACKET_BYTES = 60_000
 _MAX_PACKET_BYTES = 1 << 17
 _MAX_FDS = 64
 _MAX_OUTBOX = 10_000
+_MAX_OUTBOX_BYTES = 1 << 24
 _MAX_BELL_PAGE_BYTES = 1 << 20
 # Limits of ours, or of the kernel's; never a sign that the peer is gone.
 _LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS})
@@ -63,6 +64,7 @@ class Link(abc.Channel):
         endpoints: The peer's endpoints by id.
         receivers: Its transports' receiving ends by name.
         introduced: We have said who we are.
+        nudged: It has asked us to look who is there.
         greeted: It has said who it is.
         synced: It has told us everything that was there when it greeted.
         inbox: What it sent and we have not handled yet, with the descriptors that came along.
@@ -89,13 +91,14 @@ class Link(abc.Channel):
         self.nodes: dict[str, NodeInfo] = {}
         self.endpoints: dict[str, EndpointInfo] = {}
         self.receivers: dict[str, abc.ReceiverEnd] = {}
-        self.introduced = self.greeted = self.synced = self.closed = self.said_bye = False
+        self.introduced = self.nudged = self.greeted = self.synced = self.closed = self.said_bye = False
         self._peer: Peer | None = None
         self._bells = bells
         self._on_backlog = on_backlog
         self.inbox: deque[tuple[Operation, list[int]]] = deque()
         self.stalled = self.complained = self.overflowed = self.congested = False
         self._outbox: deque[tuple[bytes, list[int]]] = deque()
+        self._outbox_bytes = self._outbox_fds = 0
         self._lock = threading.Lock()
         # Our ear for this peer's rings; it gets the other end with our greeting.
         self._ear, self._mouth = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
@@ -193,13 +196,23 @@ class Link(abc.Channel):
             if not self._outbox and self._try_send(packet, fds):
                 return
             try:
-                if len(self._outbox) >= _MAX_OUTBOX:
+                if self._is_full():
                     raise OSError(errno.ENOBUFS, "the outbox is full")
                 self._outbox.append((packet, duplicates(fds)))
+                self._outbox_bytes += len(packet)
+                self._outbox_fds += len(fds)
             except OSError:
                 # What it would miss it could never make up for: the control thread hangs up and meets it anew.
                 self.overflowed = True
         self._on_backlog(self)
+
+    def _is_full(self) -> bool:
+        # Descriptors that wait here count as ours: a peer that does not read may have half of them, no more.
+        return (
+            len(self._outbox) >= _MAX_OUTBOX
+            or self._outbox_bytes >= _MAX_OUTBOX_BYTES
+            or self._outbox_fds >= os.sysconf("SC_OPEN_MAX") // 2
+        )
 
     def _try_send(self, packet: bytes, fds: Sequence[int]) -> bool:
         try:
@@ -227,6 +240,8 @@ class Link(abc.Channel):
                 if not self._try_send(packet, fds):
                     return
                 self._outbox.popleft()
+                self._outbox_bytes -= len(packet)
+                self._outbox_fds -= len(fds)
                 _close_all(fds)
 
     def receive(self) -> list[tuple[Operation, list[int]]] | None:

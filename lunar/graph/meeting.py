@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lunar.errors import LunarError
+from lunar.errors import LunarError, PeerFault
 from lunar.graph.link import NUDGE
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Meeting:
         self._opened = opened
         self._connecting: set[str] = set()
         self._disowned: set[str] = set()
+        self._scolded: deque[int] = deque(maxlen=16)
         self._looking_later = False
         self._look_again_s = _LOOK_AGAIN_S
 
@@ -105,7 +107,15 @@ class Meeting:
 
     def disown(self, name: str) -> None:
         """Never connects to a process again: it broke the rules."""
-        self._disowned.add(name)
+        if self._rendezvous.is_ours_to_connect(name):  # others come to us; whoever does so forever fills no set
+            self._disowned.add(name)
+
+    def meet_anew(self, name: str) -> None:
+        """Has another link made with a process that we have hung up on: by us or, if it came later, by it."""
+        if self._rendezvous.is_ours_to_connect(name):
+            self.connect(name)
+        else:
+            self._nudge(name)
 
     def _reach(self, name: str, again: Callable[[], None]) -> socket.socket | None:
         try:
@@ -158,6 +168,11 @@ class Meeting:
             return
         try:
             self._opened(connection, pid, uid, name)
+        except PeerFault as error:
+            connection.close()
+            if pid not in self._scolded:  # who knocks without end fills no log
+                self._scolded.append(pid)
+                _log.error("refused a connection of the process with pid %d: %s", pid, error.reason)
         except (OSError, LunarError) as error:
             connection.close()
             _log.error("cannot serve the peer with pid %d: %s", pid, error)

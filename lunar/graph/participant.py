@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVarTuple
 
@@ -48,7 +49,12 @@ Ts = TypeVarTuple("Ts")
 _AGAIN_S = 0.25
 _REPORT_LOSSES_EVERY_S = 0.25
 _LOOK_AGAIN_S = 0.005
-_PACKETS_AT_ONCE = 64
+# How long one peer may keep us, before it is the next one's turn.
+_TURN_S = 0.005
+# What an honest process never comes near to, and a hostile one gets at most.
+_MAX_NODES = 1024
+_MAX_ENDPOINTS = 4096
+_MAX_LINKS = 8
 
 
 class Participant:
@@ -226,6 +232,8 @@ class Participant:
         name: str | None,
         announces: frozenset[str] = frozenset({"publisher", "subscription"}),
     ) -> None:
+        if pid and sum(link.pid == pid for link in self._links.values()) >= _MAX_LINKS:
+            raise PeerFault(f"it has {_MAX_LINKS} connections with us already", pid)
         link = Link(connection, self.bells, self._want_flush, pid=pid, uid=uid, name=name, announces=announces)
         try:
             self._control.watch(connection.fileno(), partial(self._serve_link, link))
@@ -258,10 +266,11 @@ class Participant:
         if link.closed:
             return
         if link.overflowed:
-            _log.error("hung up on the process with pid %d, which reads nothing, to meet it anew", link.pid)
+            # It may only be stopped, so what it has published counts, and it is met again.
             self._end_link(link)
+            self._tell(events.PeerFaulted(link.pid, "it does not read what it is sent"))
             if link.name is not None:
-                self._meeting.connect(link.name)
+                self._meeting.meet_anew(link.name)
             return
         if link.congested:
             self._control.call_later(_AGAIN_S, partial(self._flush, link))
@@ -293,7 +302,8 @@ class Participant:
             self._fault(link, f"it sent something that could not be handled: {error!r}", None)
 
     def _read(self, link: Link) -> None:
-        for _ in range(_PACKETS_AT_ONCE):
+        until = time.monotonic() + _TURN_S
+        while time.monotonic() < until:
             self._handle_inbox(link)
             if link.closed:
                 return
@@ -346,6 +356,9 @@ class Participant:
         for fd in fds:
             os.close(fd)
         if op == "nudge":
+            if link.greeted or link.nudged:
+                raise PeerFault("it nudges us without need", link.pid)
+            link.nudged = True
             self._meeting.look()
             return
         if fds or not link.greeted:
@@ -360,7 +373,9 @@ class Participant:
                 link.said_bye = True
             case "node":
                 node = NodeInfo.from_dict(operation.get("node"), pid=link.pid, uid=link.uid)
-                link.nodes[node.full_name] = node
+                link.nodes[node.full_name] = replace(node, endpoints=())
+                if len(link.nodes) > _MAX_NODES and not self._is_ours(link):
+                    raise PeerFault(f"it announces more than {_MAX_NODES} nodes", link.pid)
             case "node_gone":
                 link.nodes.pop(str(operation.get("name")), None)
             case "endpoint":
@@ -376,14 +391,23 @@ class Participant:
         name = hello.get("name")
         if not is_socket_name(name) or hello.get("domain") != self.config.domain:
             raise PeerFault("its greeting names no socket of this domain", link.pid)
+        # Whom we connected to has the name that we know; who connects to us came later, and is called so.
+        if name != link.name and (link.name is not None or name <= self._rendezvous.name):
+            raise PeerFault("its greeting names a socket that is not its own", link.pid)
         link.name = name
         if not link.introduced:
             self._introduce(link)
         link.receivers["shm"] = self.transport.open_receiver(link.peer)
 
+    def _is_ours(self, link: Link) -> bool:
+        """Tells whether it is an end of our link with ourselves."""
+        return link.name == self._rendezvous.name
+
     def _add_remote(self, link: Link, remote: EndpointInfo) -> None:
         if remote.id in link.endpoints:
             raise PeerFault("it announces an endpoint twice", link.pid)
+        if len(link.endpoints) >= _MAX_ENDPOINTS and not self._is_ours(link):
+            raise PeerFault(f"it announces more than {_MAX_ENDPOINTS} endpoints", link.pid)
         link.endpoints[remote.id] = remote
         self.matchmaker.remote_added(link, remote)
 
@@ -421,10 +445,13 @@ class Participant:
     def _fault(self, link: Link, reason: str, local: EndpointInfo | None) -> None:
         if link.closed:
             return
-        event = events.PeerFaulted(link.pid, reason, local)
         if link.name is not None:
             self._meeting.disown(link.name)
         self._end_link(link, at_once=True)
+        self._tell(events.PeerFaulted(link.pid, reason, local))
+
+    def _tell(self, event: Event) -> None:
+        """Tells every node what concerns them all."""
         for _, notify in list(self._nodes.values()):
             notify(event)
         if not self._nodes:
@@ -477,7 +504,7 @@ class Participant:
         own = [local.info for local in self.matchmaker.endpoints]
         nodes = [_with_endpoints(node, own) for node, _ in self._nodes.values()]
         for link in self._links.values():
-            if link.name != self._rendezvous.name:
+            if not self._is_ours(link):
                 nodes += [_with_endpoints(node, list(link.endpoints.values())) for node in link.nodes.values()]
         pids = {link.name: link.pid for link in self._links.values()}  # the kernel's word, as soon as it is connected
         unreachable = [

@@ -173,7 +173,7 @@ class Rendezvous:
             if error.errno == errno.ECONNREFUSED:
                 self.remove(name)
                 return None
-            if error.errno == errno.ENOENT:
+            if error.errno in (errno.ENOENT, errno.EPROTOTYPE):  # gone, or none of ours
                 return None
             raise LunarError(f"cannot connect to {self.directory / name}: {error.strerror}") from error
         return link

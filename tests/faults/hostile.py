@@ -196,9 +196,13 @@ class Hostile:
 
     def receive(self) -> bool:
         """Reads one packet into the inbox; False at the end of file."""
-        try:
-            packet, ancillary, _, _ = self.socket.recvmsg(1 << 17, socket.CMSG_SPACE(256 * 4), socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:
+        for _ in range(2):  # that we had more to tell it, the kernel says once, ahead of what was sent before
+            with contextlib.suppress(ConnectionResetError):
+                packet, ancillary, _, _ = self.socket.recvmsg(
+                    1 << 17, socket.CMSG_SPACE(256 * 4), socket.MSG_CMSG_CLOEXEC
+                )
+                break
+        else:
             return False
         fds = array.array("i")
         for _, _, data in ancillary:

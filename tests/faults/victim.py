@@ -9,6 +9,7 @@ import random
 import re
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -36,7 +37,7 @@ class Victim:
     def __init__(self, node: lunar.Node, runtime_dir: Path) -> None:
         self.node = node
         self.directory = runtime_dir / "0"
-        (self.socket_name,) = (path.name for path in self.directory.glob("*.sock"))
+        self.socket_name = node._participant._rendezvous.name
         self.faults: list[events.PeerFaulted] = []
         self._others: list[events.Event] = []
         self._changed = asyncio.Event()
@@ -101,9 +102,11 @@ class Victim:
 
     async def settle(self) -> None:
         """Returns when the control thread has done what was asked of it before, and its events are here."""
-        # Twice: the first may have been asked for after the thread had looked at its sockets.
+        # Twice: the first may be asked for after the thread has looked at its sockets.
         for _ in range(2):
-            self.node._participant.snapshot(PATIENCE_S)
+            done = threading.Event()
+            self.node._participant.post(done.set)
+            assert done.wait(PATIENCE_S)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 

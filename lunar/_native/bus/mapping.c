@@ -14,7 +14,7 @@ static PyObject *mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         error = lunar_memory_check(fd, (size_t)size_bytes);
     void *address = NULL;
     if (!error)
-        error = lunar_memory_map(fd, (size_t)size_bytes, writable, &address);
+        error = lunar_memory_map(fd, (size_t)size_bytes, writable, received, &address);
     if (raise_errno(error, "map shared memory"))
         return NULL;
     Mapping *self = PyObject_New(Mapping, type);

@@ -104,7 +104,7 @@ static PyObject *writer_add_segment(Writer *self, PyObject *args) {
         return NULL;
     }
     void *address = NULL;
-    if (writer_is_closed(self) || raise_errno(lunar_memory_map(fd, (size_t)size_bytes, 1, &address), "map a segment"))
+    if (writer_is_closed(self) || raise_errno(lunar_memory_map(fd, (size_t)size_bytes, 1, 0, &address), "map a segment"))
         return NULL;
     int index = lunar_pool_add_segment(&self->pool, address, (size_t)size_bytes, size_class);
     if (index < 0)

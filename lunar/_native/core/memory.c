@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #ifndef MFD_NOEXEC_SEAL
@@ -37,16 +39,29 @@ int lunar_memory_seal(int fd, int read_only) {
 
 int lunar_memory_check(int fd, size_t size_bytes) {
     struct stat status;
-    int seals = fcntl(fd, F_GET_SEALS);
+    struct statfs system;
+    int seals = fcntl(fd, F_GET_SEALS); /* first: a file system may be slow to answer others */
     if (seals < 0 || !(seals & F_SEAL_SHRINK))
+        return -EPERM;
+    /* Of huge pages there may be none left when one that was punched out is touched: SIGBUS. */
+    if (fstatfs(fd, &system) < 0)
+        return -errno;
+    if (system.f_type != TMPFS_MAGIC)
         return -EPERM;
     if (fstat(fd, &status) < 0)
         return -errno;
     return status.st_size >= 0 && (size_t)status.st_size == size_bytes ? 0 : -EINVAL;
 }
 
-int lunar_memory_map(int fd, size_t size_bytes, int writable, void **address) {
-    int flags = MAP_SHARED | (size_bytes <= POPULATE_BYTES ? MAP_POPULATE : 0);
+static int is_populated(int fd, size_t size_bytes) {
+    struct stat status;
+    return fstat(fd, &status) == 0 && (size_t)status.st_blocks * 512 >= size_bytes;
+}
+
+int lunar_memory_map(int fd, size_t size_bytes, int writable, int received, void **address) {
+    int flags = MAP_SHARED;
+    if (size_bytes <= POPULATE_BYTES && (!received || is_populated(fd, size_bytes)))
+        flags |= MAP_POPULATE;
     void *mapped = mmap(NULL, size_bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, flags, fd, 0);
     if (mapped == MAP_FAILED)
         return -errno;

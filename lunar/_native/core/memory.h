@@ -18,11 +18,13 @@ int lunar_memory_create(const char *name, size_t size_bytes);
 /* Forbid resizing for ever; with `read_only`, also forbid mappings made after this call to write. */
 int lunar_memory_seal(int fd, int read_only);
 
-/* -EPERM when the descriptor is not a memfd sealed against shrinking, -EINVAL when it is not `size_bytes` long. */
+/* For a descriptor that a peer passed: -EPERM when it is not an ordinary memfd sealed against shrinking, -EINVAL when it
+ * is not `size_bytes` long. */
 int lunar_memory_check(int fd, size_t size_bytes);
 
-/* Map the whole; small mappings are populated at once so that the first messages meet no page fault. */
-int lunar_memory_map(int fd, size_t size_bytes, int writable, void **address);
+/* Map the whole; small mappings are populated at once so that the first messages meet no page fault.  Of `received`
+ * memory nothing is populated that its owner has not: it would be us who pays for it. */
+int lunar_memory_map(int fd, size_t size_bytes, int writable, int received, void **address);
 void lunar_memory_unmap(void *address, size_t size_bytes);
 
 #endif

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ShmReceiverEnd"]
 
-_MAX_SEGMENT_BYTES = 1 << 44
-_MAX_PUBLISHERS = 10_000
+_MAX_SEGMENT_BYTES = 1 << 32  # one chunk of the largest class
+# Of one peer, at once: each is a mapping in our address space, whether its owner has paid for it or not.
+_MAX_SEGMENTS = 4096
+_MAX_BYTES = 1 << 42
 
 
 class ShmReceiverEnd(abc.ReceiverEnd):
@@ -32,11 +34,13 @@ class ShmReceiverEnd(abc.ReceiverEnd):
         peer: The bells of the process that publishes.
     """
 
-    __slots__ = ("_peer", "_tables")
+    __slots__ = ("_bytes", "_count", "_peer", "_sizes", "_tables")
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self._tables: dict[str, SegmentTable] = {}
+        self._sizes: dict[str, list[int]] = {}  # of the segments, in bytes
+        self._count = self._bytes = 0
 
     def receive(self, body: MappingType[str, object], fds: list[int]) -> abc.Offer | None:
         """Takes in a segment or a match."""
@@ -58,15 +62,20 @@ class ShmReceiverEnd(abc.ReceiverEnd):
                 os.close(fd)
 
     def _table(self, publisher_id: str) -> SegmentTable:
-        if publisher_id not in self._tables and len(self._tables) >= _MAX_PUBLISHERS:
-            raise PeerFault(f"it has segments of more than {_MAX_PUBLISHERS} publishers")
         return self._tables.setdefault(publisher_id, SegmentTable())
 
     def _add_segment(self, body: MappingType[str, object], fd: int) -> None:
+        publisher_id = _text(body, "publisher")
         size_bytes = _integer(body, "size_bytes", 1, _MAX_SEGMENT_BYTES)
         index = _integer(body, "index", 0, 1 << 24)
-        mapping = _map(fd, size_bytes, writable=False)
-        self._table(_text(body, "publisher")).add(index, mapping)
+        if self._count >= _MAX_SEGMENTS:
+            raise PeerFault(f"it passed more than {_MAX_SEGMENTS} segments")
+        if self._bytes + size_bytes > _MAX_BYTES:
+            raise PeerFault(f"it passed segments of more than {_MAX_BYTES} bytes")
+        self._table(publisher_id).add(index, _map(fd, size_bytes, writable=False))
+        self._sizes.setdefault(publisher_id, []).append(size_bytes)
+        self._count += 1
+        self._bytes += size_bytes
 
     def _offer(self, body: MappingType[str, object], fd: int) -> abc.Offer:
         try:
@@ -98,6 +107,9 @@ class ShmReceiverEnd(abc.ReceiverEnd):
     def forget(self, publisher_id: str) -> None:
         """Drops the table; matches and samples that need it keep it."""
         self._tables.pop(publisher_id, None)
+        sizes = self._sizes.pop(publisher_id, [])
+        self._count -= len(sizes)
+        self._bytes -= sum(sizes)
 
 
 def _map(fd: int, size_bytes: int, *, writable: bool) -> Mapping:

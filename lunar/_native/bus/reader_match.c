@@ -103,7 +103,10 @@ SHARED_COUNT(lost_held)
 SHARED_COUNT(alive_ns)
 
 static PyObject *match_queued(ReaderMatch *self, void *Py_UNUSED(closure)) {
-    uint64_t queued = __atomic_load_n(&self->queue.shared->tail, __ATOMIC_ACQUIRE) - self->queue.head;
+    const lunar_queue_reader *queue = &self->queue;
+    /* Where samples can be taken back, the publisher may have moved the head meanwhile. */
+    uint64_t head = queue->overwritable ? __atomic_load_n(&queue->shared->head, __ATOMIC_ACQUIRE) : queue->head;
+    uint64_t queued = __atomic_load_n(&queue->shared->tail, __ATOMIC_ACQUIRE) - head;
     return PyLong_FromUnsignedLongLong(queued <= self->queue.capacity ? queued : self->queue.capacity);
 }
 

@@ -33,7 +33,7 @@ static void fill_pool(lunar_pool *pool) {
     void *memory = NULL;
     int fd = lunar_memory_create("test", size_bytes);
     CHECK(fd >= 0);
-    CHECK(lunar_memory_map(fd, size_bytes, 1, &memory) == 0);
+    CHECK(lunar_memory_map(fd, size_bytes, 1, 0, &memory) == 0);
     CHECK(lunar_pool_add_segment(pool, memory, size_bytes, 0) == 0);
 }
 

@@ -90,7 +90,7 @@ static void run(uint32_t depth, uint32_t capacity, bool overwrite, uint64_t coun
     void *memory = NULL;
     int fd = lunar_memory_create("test", size_bytes);
     CHECK(fd >= 0);
-    CHECK(lunar_memory_map(fd, size_bytes, 1, &memory) == 0);
+    CHECK(lunar_memory_map(fd, size_bytes, 1, 0, &memory) == 0);
     close(fd);
     lunar_pool pool = {0};
     CHECK(lunar_pool_add_segment(&pool, memory, size_bytes, 2) == 0);

@@ -272,12 +272,16 @@ def test_a_parent_that_forks_under_load_goes_on_without_loss(start, rounds):
             while not ending.is_set():
                 publisher.publish_blocking(b"%08d" % counts[0] + bytes(counts[0] % 1000), timeout_s=20)
                 counts[0] += 1
+            publisher.publish_blocking(b"%08d" % counts[0] + b"the last", timeout_s=20)
+            counts[0] += 1
         def listen():
-            while not ending.is_set() or counts[1] < counts[0]:
+            last = False
+            while not last:
                 for sample in subscription.receive_many_blocking(4, timeout_s=20):
                     assert int(bytes(sample.message[:8])) == counts[1]
                     counts[1] += 1
                     held.append(sample)
+                    last = bytes(sample.message[8:]) == b"the last"
                 del held[:-20], sample
         threads = [threading.Thread(target=talk), threading.Thread(target=listen)]
         [thread.start() for thread in threads]

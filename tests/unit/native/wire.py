@@ -28,8 +28,9 @@ class Wire:
         self._sockets: list[socket.socket] = []
         self.pool_bytes = pool_bytes
         self.table = SegmentTable()
-        self.peer_of_writer, self.ear_of_reader = self._make_peer()
-        self.peer_of_reader, self.ear_of_writer = self._make_peer()
+        # A publisher sees the bells of the subscription's process, and the other way round.
+        self.peer_of_writer, self.ear_of_reader, self.bells_of_reader = self._make_peer()
+        self.peer_of_reader, self.ear_of_writer, self.bells_of_writer = self._make_peer()
         self.writer: Writer[object] = Writer(
             None,
             0,
@@ -72,13 +73,13 @@ class Wire:
         )
         self.reader._attach(self.receiving)
 
-    def _make_peer(self) -> tuple[Peer, socket.socket]:
+    def _make_peer(self) -> tuple[Peer, socket.socket, Mapping]:
         bells_fd, page = create_bell_page()
         ear, mouth = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         self._sockets.append(ear)
         peer = Peer(Mapping(bells_fd, page.size_bytes, False, True), mouth.detach())
         os.close(bells_fd)
-        return peer, ear
+        return peer, ear, page
 
     def _grow(self, size_class: int, chunk_bytes: int) -> None:
         size_bytes = max(self.writer._next_segment_bytes(size_class), chunk_bytes)

@@ -87,3 +87,26 @@ def test_a_newcomer_meets_whoever_had_no_descriptor_left_for_it(start, rounds):
         newcomer.tell("go")
     assert outcomes[0].startswith("TimeoutError")
     assert outcomes[-1] == "None"
+
+
+@pytest.mark.skipif("os.geteuid() != 0", reason="needs root, to become a user whom the limit of threads holds for")
+def test_a_node_that_can_have_no_thread_is_refused_and_leaves_nothing(start, runtime_dir):
+    os.chown(runtime_dir, 65534, 65534)
+    program = start("""
+        os.setgid(65534), os.setuid(65534)
+        lunar.Node("first").close()
+        before = len(os.listdir("/proc/self/fd"))
+        most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        resource.setrlimit(resource.RLIMIT_NPROC, (1, most))
+        say(attempt(lambda: lunar.Node("second")))
+        gc.collect()
+        say(len(os.listdir("/proc/self/fd")) - before)
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+        with lunar.Node("second"):
+            say("works again")
+    """)
+    assert program.hear().startswith("ResourceExhausted: join a domain: can't start new thread")
+    assert program.hear() == 0
+    assert program.hear() == "works again"
+    assert program.end() == (0, "")
+    assert list(runtime_dir.rglob("*.sock")) == []

@@ -97,7 +97,9 @@ async def test_the_iteration_ends_when_the_node_is_closed_and_gives_what_is_ther
     await subscription.wait_for_publishers(1, timeout_s=5)
     node.close()
     kinds = [type(event) async for event in stream]
-    assert kinds == [events.Matched, events.Matched]
+    # Whether the close itself is still heard of depends on how fast the control thread is.
+    assert kinds[:2] == [events.Matched, events.Matched]
+    assert set(kinds[2:]) <= {events.Unmatched}
 
 
 @pytest.mark.every_loop

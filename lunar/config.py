@@ -22,7 +22,7 @@ from typing import Final
 
 from lunar.errors import ConfigError
 
-__all__ = ["DEFAULT_POOL_BYTES", "MAX_DOMAIN", "Config"]
+__all__ = ["DEFAULT_POOL_BYTES", "MAX_DOMAIN", "Config", "default_runtime_dir"]
 
 MAX_DOMAIN: Final = 232
 """The highest domain whose DDS discovery port, 7400 + 250 * domain, fits into 16 bits."""
@@ -93,6 +93,11 @@ def _runtime_dir(variables: Mapping[str, str]) -> Path:
     # The XDG base directory specification says to ignore a relative path.
     if os.path.isabs(session):
         return Path(session) / "lunar"
+    return default_runtime_dir()
+
+
+def default_runtime_dir() -> Path:
+    """Where processes meet if nothing else is said. Anybody can make folders there, so whose it is must be checked."""
     return Path(f"/tmp/lunar-{os.geteuid()}")
 
 

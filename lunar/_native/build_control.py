@@ -24,13 +24,24 @@ ffibuilder.cdef(
     int lunar_memory_check(int fd, size_t size_bytes);
     size_t lunar_queue_bytes(uint32_t capacity, uint32_t slots);
     void lunar_bell_page_init(void *page);
+
+    #define SOL_SOCKET ...
+    #define LUNAR_SO_PEERGROUPS ...
+    int getsockopt(int socket, int level, int option, void *value, unsigned int *length);
     """
 )
 ffibuilder.set_source(
     "lunar._native._control",
     """
+    #include <sys/socket.h>
     #include "layout.h"
     #include "memory.h"
+
+    #ifdef SO_PEERGROUPS
+    #define LUNAR_SO_PEERGROUPS SO_PEERGROUPS
+    #else /* an older C library than kernel */
+    #define LUNAR_SO_PEERGROUPS 59
+    #endif
 
     static const size_t BELL_PAGE_BYTES = sizeof(lunar_bell_page);
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Final
 
@@ -15,6 +16,7 @@ __all__ = [
     "check_memory",
     "create_bell_page",
     "create_memory",
+    "peer_groups",
     "queue_bytes",
     "queue_geometry",
     "seal_memory",
@@ -70,3 +72,19 @@ def create_bell_page() -> tuple[int, Mapping]:
         os.close(fd)
         raise
     return fd, mapping
+
+
+def peer_groups(fd: int) -> list[int]:
+    """Returns the supplementary groups of the process at the other end of a Unix socket, when it connected.
+
+    Written with the system call because Python's own `getsockopt` returns 1024 bytes at most, and a user may be in more
+    groups than that.
+    """
+    length = ffi.new("unsigned int *", 0)
+    for _ in range(2):  # how many there are; then which (they cannot change)
+        groups = ffi.new("unsigned int[]", length[0] // 4)
+        if lib.getsockopt(fd, lib.SOL_SOCKET, lib.LUNAR_SO_PEERGROUPS, groups, length) == 0:
+            return [int(group) for group in groups[0 : length[0] // 4]]
+        if ffi.errno != errno.ERANGE:
+            break
+    raise from_errno(-ffi.errno, "ask for a peer's groups")

@@ -20,6 +20,8 @@ import stat
 import time
 from typing import TYPE_CHECKING, TypeGuard
 
+from lunar._native.control import peer_groups
+from lunar.config import default_runtime_dir
 from lunar.errors import ConfigError, LunarError, ResourceExhausted, from_errno
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ class Rendezvous:
             raise
 
     def _prepare(self, config: Config) -> None:
-        mode = 0o700 if self._group is None else 0o2770
+        # Sticky: a member of the group cannot take away or replace what another one has made.
+        mode = 0o700 if self._group is None else 0o3770
         for path in (config.runtime_dir, self.directory):
             try:
                 path.mkdir(mode=mode, parents=True)
@@ -93,7 +96,10 @@ class Rendezvous:
             raise _unusable(path, "it is not a directory")
         open_to = status.st_mode & 0o077
         if self._group is None:
-            if status.st_uid != os.geteuid() and os.geteuid() != 0:
+            # Root may look into another user's domain, but only if it was told to: the default place of its own may be
+            # a trap that somebody has made first.
+            trusted = os.geteuid() == 0 and path != str(default_runtime_dir())
+            if status.st_uid != os.geteuid() and not trusted:
                 raise _unusable(path, f"it belongs to user {status.st_uid}")
             if open_to & 0o022:
                 raise _unusable(path, f"others may write to it (mode {stat.S_IMODE(status.st_mode):04o})")
@@ -210,7 +216,7 @@ class Rendezvous:
             return pid, uid, True
         if self._group is None:
             return pid, uid, False
-        return pid, uid, gid == self._group or self._group in _groups(link)
+        return pid, uid, gid == self._group or self._group in peer_groups(link.fileno())
 
     def close(self) -> None:
         """Takes our socket away and closes the descriptors; a second call does nothing."""
@@ -225,12 +231,6 @@ class Rendezvous:
         if self._dir_fd >= 0:
             os.close(self._dir_fd)
         self._dir_fd = -1
-
-
-def _groups(link: socket.socket) -> list[int]:
-    so_peergroups = 59
-    raw = link.getsockopt(socket.SOL_SOCKET, so_peergroups, 4096)
-    return [int.from_bytes(raw[i : i + 4], "little") for i in range(0, len(raw), 4)]
 
 
 def _unusable(path: str, why: str) -> ConfigError:

@@ -38,8 +38,8 @@ def test_whoever_runs_out_of_descriptors_is_told_and_loses_nothing(start, others
 
 
 @pytest.mark.skipif("LUNAR_SANITIZED" in os.environ, reason="a sanitizer needs the address space for itself")
-def test_whoever_runs_out_of_memory_is_told_and_loses_nothing(start, runtime_dir):
-    limited = start("limited.py", "memory", "0", str(12 << 20), str(100 << 10), "0")
+def test_whoever_runs_out_of_memory_is_told_and_loses_nothing(start, runtime_dir, rounds):
+    limited = start("limited.py", "memory", "0", str(12 << 20), str(rounds(400, 50) << 10), "0")
     outcomes, failures = limited.hear(timeout_s=50)
     print(outcomes)
     assert failures == []

@@ -170,7 +170,7 @@ async def test_timers_fire_while_messages_keep_coming(connect: Connect) -> None:
 
 @pytest.mark.every_loop
 async def test_a_socket_is_seen_while_a_ping_pong_goes_on(node: lunar.Node, start_child: Callable[..., Child]) -> None:
-    rounds = 1000
+    rounds = 5000
     child = start_child("other")
     ping = node.create_publisher(bytes, "ping", qos=LOSSLESS)
     pong = node.create_subscription(bytes, "pong", qos=LOSSLESS)

@@ -45,6 +45,25 @@ async def test_publish_waits_where_nothing_may_be_lost(connect: Connect) -> None
     assert publisher.statistics().waits == 1
 
 
+async def test_publish_that_is_never_awaited_says_so_and_publishes_nothing(connect: Connect) -> None:
+    publisher, subscription = await connect()
+
+    async def forget_and_publish() -> None:
+        publisher.publish(b"forgotten")  # type: ignore[unused-coroutine]
+        await publisher.publish(b"next")
+
+    def forget_and_close() -> None:
+        publisher.publish_all([b"forgotten"])  # type: ignore[unused-coroutine]
+        publisher.close()
+
+    with pytest.warns(RuntimeWarning, match=r"Publisher\.publish was never awaited"):
+        await forget_and_publish()
+    with pytest.warns(RuntimeWarning, match=r"Publisher\.publish_all was never awaited"):
+        forget_and_close()
+    assert publisher.statistics().published == 1
+    assert await receive(subscription, 1) == [b"next"]
+
+
 async def test_publish_nowait_refuses_only_where_nothing_may_be_lost(connect: Connect) -> None:
     publisher, subscription = await connect(offered=LOSSLESS)
     for number in range(DEPTH):

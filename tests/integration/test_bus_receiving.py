@@ -249,13 +249,16 @@ async def test_an_operation_is_awaited_once(connect: Connect) -> None:
     assert bytes(subscription.receive_nowait()) == b"1"
 
 
-async def test_an_operation_that_is_never_awaited_takes_nothing(connect: Connect) -> None:
+async def test_an_operation_that_is_never_awaited_takes_nothing_and_says_so(connect: Connect) -> None:
     publisher, subscription = await connect()
     publisher.publish_nowait(b"0")
-    for _ in range(3):
-        never_awaited = subscription.receive()
-        del never_awaited
-    assert bytes(await subscription.receive()) == b"0"
+
+    async def forget_and_receive() -> bytes:
+        subscription.receive()  # type: ignore[unused-coroutine]
+        return bytes(await subscription.receive())
+
+    with pytest.warns(RuntimeWarning, match=r"Subscription\.receive was never awaited"):
+        assert await forget_and_receive() == b"0"
 
 
 async def test_a_subscription_names_itself(connect: Connect, node: lunar.Node) -> None:

@@ -13,7 +13,7 @@ PyTypeObject *Operation_Type;
 
 typedef struct {
     PyObject_HEAD
-    int kind, waited;
+    int kind, begun, waited;
     Source *source; /* NULL while kept for reuse */
     PyObject *payload;
     Py_ssize_t limit, done;
@@ -181,9 +181,40 @@ PyObject *source_run_blocking(Source *source, int kind, PyObject *payload, Py_ss
 
 /* In a coroutine ------------------------------------------------------------------------------------------- */
 
+/* A publish that nobody awaited has published nothing: Python says the same of a coroutine. */
+static void warn_if_not_begun(Operation *self) {
+    static const char *const names[] = {[RECEIVE] = "Subscription.receive",
+                                        [RECEIVE_MANY] = "Subscription.receive_many",
+                                        [PUBLISH] = "Publisher.publish",
+                                        [PUBLISH_ALL] = "Publisher.publish_all",
+                                        [NOTHING_TO_DO] = NULL};
+    if (!self->source || self->begun || !names[self->kind])
+        return;
+    PyObject *error[3];
+    PyErr_Fetch(&error[0], &error[1], &error[2]);
+    if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "%s was never awaited", names[self->kind]) < 0)
+        PyErr_WriteUnraisable(NULL);
+    PyErr_Restore(error[0], error[1], error[2]);
+}
+
+static void forget(Operation *self) {
+    if (self->kind == PUBLISH_LOAN && self->payload)
+        loan_discard(self->payload); /* it was cancelled, or failed, on leaving its block */
+    if (self->signal) {
+        signal_unlink(self->signal);
+        Py_CLEAR(self->signal);
+    }
+    Py_CLEAR(self->payload);
+    Py_CLEAR(self->source);
+}
+
 PyObject *operation_new(Source *source, int kind, PyObject *payload, Py_ssize_t limit) {
     Operation *self = (Operation *)source->spare;
-    if (self && Py_REFCNT(self) == 1 && !self->source) {
+    if (self && Py_REFCNT(self) == 1) {
+        if (self->source) { /* it was dropped as it was */
+            warn_if_not_begun(self);
+            forget(self);
+        }
         Py_INCREF(self);
     } else {
         self = PyObject_GC_New(Operation, Operation_Type);
@@ -203,20 +234,9 @@ PyObject *operation_new(Source *source, int kind, PyObject *payload, Py_ssize_t 
     self->kind = kind;
     self->limit = limit;
     self->done = 0;
-    self->waited = 0;
+    self->begun = self->waited = 0;
     self->ticket = 0;
     return (PyObject *)self;
-}
-
-static void forget(Operation *self) {
-    if (self->kind == PUBLISH_LOAN && self->payload)
-        loan_discard(self->payload); /* it was cancelled, or failed, on leaving its block */
-    if (self->signal) {
-        signal_unlink(self->signal);
-        Py_CLEAR(self->signal);
-    }
-    Py_CLEAR(self->payload);
-    Py_CLEAR(self->source);
 }
 
 static PySendResult finish(Operation *self, int outcome, PyObject *value, PyObject **result) {
@@ -280,6 +300,7 @@ static PySendResult operation_send(PyObject *object, PyObject *Py_UNUSED(argumen
         *result = NULL;
         return PYGEN_ERROR;
     }
+    self->begun = 1;
     uint64_t newest = newest_ns(source, self->kind);
     if (self->signal) {
         Py_CLEAR(self->signal);
@@ -352,6 +373,7 @@ static int operation_clear(Operation *self) {
 static void operation_dealloc(Operation *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    warn_if_not_begun(self);
     forget(self);
     PyObject_GC_Del(self);
     Py_DECREF(type);

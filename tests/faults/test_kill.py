@@ -50,26 +50,33 @@ def shmem_bytes() -> int:
 
 
 class Victims:
-    """Forked actors, killed one after another."""
+    """Forked actors, killed one after another; some are stopped first."""
 
     def __init__(self, nursery, mode: str, seed: int) -> None:
         self._nursery = nursery
         self._mode = mode
         self._chance = random.Random(seed)
-        self._doomed: list[tuple[float, int]] = []
-        self._pids: set[int] = set()
+        self._due: list[tuple[float, int, signal.Signals]] = []
+        self._alive = 0
 
     def kill(self, count: int) -> None:
         """Kills so many, each at a moment of its own: a third of them while they are being set up."""
         for number in range(count):
-            while len(self._doomed) < min(AT_ONCE, count - number):
+            while self._alive < min(AT_ONCE, count - number):
                 self._raise_one()
-            self._doomed.sort()
-            at, pid = self._doomed.pop(0)
-            select.select([], [], [], max(0.0, at - time.monotonic()))
-            os.kill(pid, signal.SIGKILL)
+            while self._next() != signal.SIGKILL:
+                continue
+
+    def _next(self) -> signal.Signals:
+        self._due.sort()
+        at, pid, fate = self._due.pop(0)
+        select.select([], [], [], max(0.0, at - time.monotonic()))
+        os.kill(pid, fate)
+        if fate == signal.SIGKILL:
+            self._alive -= 1
             self._nursery.tell(f"reap {pid}")
             assert self._nursery.hear() == -signal.SIGKILL, "a victim ended before it was killed"
+        return fate
 
     def _raise_one(self) -> None:
         role = self._chance.choice(["talker", "talker", "listener", "listener", "idle"])
@@ -77,9 +84,11 @@ class Victims:
         self._nursery.tell(f"fork {role} {mode} {self._chance.randrange(1 << 30)}")
         pid = self._nursery.hear()
         assert isinstance(pid, int)
-        self._pids.add(pid)
-        within_s = self._chance.choice([0.015, 0.1, 0.4])
-        self._doomed.append((time.monotonic() + self._chance.random() * within_s, pid))
+        self._alive += 1
+        now, lives_s = time.monotonic(), self._chance.random() * self._chance.choice([0.015, 0.1, 0.4])
+        self._due.append((now + lives_s, pid, signal.SIGKILL))
+        if self._chance.random() < 0.2:
+            self._due.append((now + lives_s * self._chance.random(), pid, signal.SIGSTOP))
 
 
 def sockets(runtime_dir: Path) -> list[Path]:

@@ -1,8 +1,13 @@
 """Event loops: `lunar.run`, several loops in one process, and loops that close while somebody waits."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster
@@ -174,6 +179,45 @@ def test_one_endpoint_is_not_for_two_threads_at_once() -> None:
         subscription.close()
         thread.join(5)
         assert not thread.is_alive()
+
+
+INTERRUPTED = """
+import sys, lunar
+
+async def main(node):
+    sub = node.create_subscription(bytes, "chatter", qos=lunar.QoS(resources="greedy"))
+    print("waits", flush=True)
+    try:
+        await sub.receive()
+    finally:
+        print("cleaned up", flush=True)
+
+with lunar.Node("interrupted") as node:
+    if sys.argv[1] == "blocking":
+        sub = node.create_subscription(bytes, "chatter", qos=lunar.QoS(resources="greedy"))
+        print("waits", flush=True)
+        try:
+            sub.receive_blocking()
+        finally:
+            print("cleaned up", flush=True)
+    else:
+        lunar.run(main(node), loop=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "blocking"])
+def test_ctrl_c_ends_a_wait_and_cleans_up(kind: str, runtime_dir: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, kind], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waits\n"
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=20)
+    assert out == "cleaned up\n"
+    assert error.rstrip().endswith("KeyboardInterrupt")
+    assert process.returncode == -signal.SIGINT
+    assert os.listdir(runtime_dir / "0") == []
 
 
 @pytest.fixture

@@ -129,8 +129,11 @@ int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
     uint64_t limit = deadline_ns - now < source->spin_ns ? deadline_ns - now : source->spin_ns;
     waiter->kicked = 0;
     int found = limit ? waiter_spin_for(waiter, source, limit, -1) : 0;
+    /* A signal that came while we spun has done its part: it would not end the sleep that follows. */
+    if (found < 0 || PyErr_CheckSignals() < 0)
+        return -1;
     if (found)
-        return found < 0 || PyErr_CheckSignals() < 0 ? -1 : 1;
+        return 1;
     lunar_bell_arm(waiter_bell(waiter));
     int result = 0;
     if (!source_is_ready(source) && !waiter->kicked) {

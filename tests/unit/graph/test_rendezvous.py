@@ -156,7 +156,7 @@ def test_directories_are_made_for_this_user_alone(appear: Appear) -> None:
 
 def test_a_group_opens_them_to_its_members(appear: Appear, tmp_path: Path) -> None:
     rendezvous = appear(group=os.getegid())
-    assert stat.S_IMODE(rendezvous.directory.stat().st_mode) == 0o2770
+    assert stat.S_IMODE(rendezvous.directory.stat().st_mode) == 0o3770  # a member removes its own socket only
     socket_file = (rendezvous.directory / rendezvous.name).stat()
     assert (stat.S_IMODE(socket_file.st_mode), socket_file.st_gid) == (0o660, os.getegid())
 

@@ -12,16 +12,19 @@ import array
 import errno
 import json
 import os
+import select
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from lunar import abc
 from lunar._native._bus import Mapping, Peer
 from lunar._native.control import LAYOUT_VERSION
 from lunar.errors import LunarError, PeerFault, ResourceExhausted, from_errno
+from lunar.graph.disposal import dispose, is_memory
 
 if TYPE_CHECKING:
     from lunar.graph.descriptions import EndpointInfo, NodeInfo
@@ -72,6 +75,7 @@ class Link(abc.Channel):
         complained: That was logged already.
         overflowed: We owe it more than we can keep: it must be hung up on, and met anew.
         congested: The kernel refused to take a packet, though there is room in the socket.
+        distrusted: What it has sent and we have not read may be anything.
     """
 
     def __init__(
@@ -93,15 +97,17 @@ class Link(abc.Channel):
         self.receivers: dict[str, abc.ReceiverEnd] = {}
         self.introduced = self.nudged = self.greeted = self.synced = self.closed = self.said_bye = False
         self._peer: Peer | None = None
+        self._bell: list[int] = []  # the socket it passed to be rung on; the peer's object owns it
         self._bells = bells
         self._on_backlog = on_backlog
         self.inbox: deque[tuple[Operation, list[int]]] = deque()
-        self.stalled = self.complained = self.overflowed = self.congested = False
+        self.stalled = self.complained = self.overflowed = self.congested = self.distrusted = False
         self._outbox: deque[tuple[bytes, list[int]]] = deque()
         self._outbox_bytes = self._outbox_fds = 0
         self._lock = threading.Lock()
         # Our ear for this peer's rings; it gets the other end with our greeting.
         self._ear, self._mouth = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        _refuse_descriptors(self._ear)
         try:
             bells.watch(self._ear.fileno())
         except BaseException:
@@ -146,9 +152,10 @@ class Link(abc.Channel):
             if len(fds) != 2 or not isinstance(size_bytes, int) or not 0 < size_bytes <= _MAX_BELL_PAGE_BYTES:
                 raise PeerFault("its greeting does not bring its bells", self.pid)
             page = Mapping(fds[0], size_bytes, False, True)
-            self._check_bell_socket(fds[1])
+            if not _is_unix_socket(fds[1]):
+                raise PeerFault("the bell that it passed is not a Unix socket", self.pid)
             self._peer = Peer(page, fds[1])
-            fds.pop()
+            self._bell.append(fds.pop())
             self.greeted = True
         except ResourceExhausted:
             raise
@@ -161,13 +168,6 @@ class Link(abc.Channel):
         finally:
             for fd in fds:
                 os.close(fd)
-
-    def _check_bell_socket(self, fd: int) -> None:
-        probe = socket.socket(fileno=fd)  # raises OSError where it is none, and then does not own it
-        family = probe.family
-        probe.detach()
-        if family != socket.AF_UNIX:
-            raise PeerFault("the bell that it passed is not a Unix socket", self.pid)
 
     def send(self, body: Operation, fds: Sequence[int] = ()) -> None:
         """See `lunar.abc.Channel`; only shared memory uses it so far."""
@@ -255,7 +255,10 @@ class Link(abc.Channel):
         try:
             # The kernel drops descriptors that we have no room for, so see whether we do before the packet is taken.
             _, fds, state = self._read(1, socket.MSG_PEEK)
-            _close_all(fds)
+            expected = all(is_memory(fd) or _is_unix_socket(fd) for fd in fds)
+            dispose(fds)
+            if not expected:
+                raise PeerFault("it passed a descriptor that is neither memory nor a Unix socket", self.pid)
             self._check_descriptors(fds, state)
             packet, fds, state = self._read(_MAX_PACKET_BYTES, 0)
         except BlockingIOError:
@@ -266,13 +269,15 @@ class Link(abc.Channel):
             return None
         try:
             if not packet and not fds:
+                if not self._is_hung_up():
+                    raise PeerFault("it sent an empty packet", self.pid)
                 return None
             if state & socket.MSG_TRUNC:
                 raise PeerFault(f"it sent a packet of more than {_MAX_PACKET_BYTES} bytes", self.pid)
             self._check_descriptors(fds, state)
             parsed = self._parse(packet, fds)
         except BaseException:
-            _close_all(fds)
+            dispose(fds)
             raise
         return parsed
 
@@ -285,6 +290,11 @@ class Link(abc.Channel):
             # It is gone and had not read everything. That is told once, ahead of what it has sent us.
             packet, ancillary, state, _ = self.socket.recvmsg(size_bytes, ancillary_bytes, flags)
         return packet, _descriptors(ancillary), state
+
+    def _is_hung_up(self) -> bool:
+        poll = select.poll()
+        poll.register(self.socket, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def _check_descriptors(self, fds: list[int], state: int) -> None:
         if not state & socket.MSG_CTRUNC:
@@ -331,11 +341,19 @@ class Link(abc.Channel):
         while self._outbox:
             _close_all(self._outbox.popleft()[1])
         while self.inbox:
-            _close_all(self.inbox.popleft()[1])
+            dispose(self.inbox.popleft()[1])
+        unread: list[int] = []
+        if self.distrusted:
+            # What it has sent and we have not read goes with the last close of the sockets: see disposal.py.
+            with suppress(OSError):  # no descriptor left for copies: then here and now
+                unread = duplicates([self.socket.fileno(), *self._bell])
+            with suppress(OSError):  # so that it hears of the end whenever that may be
+                self.socket.shutdown(socket.SHUT_RDWR)
         for connection in (self._ear, self._mouth, self.socket):
             connection.close()
         if self._peer is not None:
             self._peer.close()
+        dispose(unread)
 
 
 def duplicates(fds: Sequence[int]) -> list[int]:
@@ -348,6 +366,23 @@ def duplicates(fds: Sequence[int]) -> list[int]:
         _close_all(copies)
         raise
     return copies
+
+
+def _is_unix_socket(fd: int) -> bool:
+    try:
+        probe = socket.socket(fileno=fd)  # raises where it is none, and then does not own it
+    except OSError:
+        return False
+    family = probe.family
+    probe.detach()
+    return family == socket.AF_UNIX
+
+
+def _refuse_descriptors(ear: socket.socket) -> None:
+    """Who rings sends a byte; with a descriptor beside it, whoever waits would have to close that."""
+    so_passrights = 83
+    with suppress(OSError):  # before Linux 6.16
+        ear.setsockopt(socket.SOL_SOCKET, so_passrights, 0)
 
 
 def _close_all(fds: Sequence[int]) -> None:

@@ -267,6 +267,7 @@ class Participant:
             return
         if link.overflowed:
             # It may only be stopped, so what it has published counts, and it is met again.
+            link.distrusted = True
             self._end_link(link)
             self._tell(events.PeerFaulted(link.pid, "it does not read what it is sent"))
             if link.name is not None:
@@ -447,6 +448,7 @@ class Participant:
             return
         if link.name is not None:
             self._meeting.disown(link.name)
+        link.distrusted = True
         self._end_link(link, at_once=True)
         self._tell(events.PeerFaulted(link.pid, reason, local))
 

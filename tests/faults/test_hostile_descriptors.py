@@ -8,12 +8,14 @@ import mmap
 import os
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from lunar.graph.disposal import wait_for_disposal
 from tests.faults.hostile import (
     BELL_MAGIC,
     BELL_PAGE_BYTES,
@@ -105,15 +107,18 @@ def _eventfd(_: Path, size_bytes: int) -> int:
     return os.eventfd(0)
 
 
-NO_MEMORY: dict[str, Make] = {
+BAD_MEMORY: dict[str, Make] = {
     "unsealed memory": _unsealed,
     "memory that cannot be sealed": _not_sealable,
     "memory sealed against growing only": _sealed_against_growing_only,
     "memory that was truncated": _truncated,
     "memory a byte short": _a_byte_short,
     "memory of no bytes": _empty,
-    "memory without the right to map it": _path_of_memory,
     "memory without the right to read it": _write_only_memory,
+    "a Unix socket": _socket(socket.AF_UNIX, socket.SOCK_STREAM),
+}
+FOREIGN: dict[str, Make] = {
+    "memory without the right to map it": _path_of_memory,
     "endless zeros": _opened("/dev/zero", os.O_RDWR),
     "nothing": _opened("/dev/null", os.O_RDWR),
     "a folder": _opened("/", os.O_RDONLY | os.O_DIRECTORY),
@@ -121,10 +126,18 @@ NO_MEMORY: dict[str, Make] = {
     "a file": _file,
     "a file of the kernel": _opened("/proc/self/maps", os.O_RDONLY),
     "a pipe": _pipe,
-    "a Unix socket": _socket(socket.AF_UNIX, socket.SOCK_STREAM),
     "an internet socket": _socket(socket.AF_INET, socket.SOCK_DGRAM),
     "an eventfd": _eventfd,
 }
+NEITHER = "neither memory nor a Unix socket"
+
+
+def _reasons(bad_memory: str, kinds: dict[str, Make] = BAD_MEMORY) -> list[tuple[str, Make, str]]:
+    """What is not to be passed as memory, each with the reason why it is refused."""
+    return [
+        *((name, make, bad_memory) for name, make in kinds.items()),
+        *((name, make, NEITHER) for name, make in FOREIGN.items()),
+    ]
 
 
 @contextlib.contextmanager
@@ -140,19 +153,19 @@ def test_a_segment_must_be_sealed_memory_of_its_size(runtime_dir: Path) -> None:
     async def attack() -> None:
         async with attacked(runtime_dir) as victim:
             victim.node.create_subscription(bytes, TOPIC)
-            for name, make in NO_MEMORY.items():
+            for name, make, reason in _reasons("not sealed memory of 4096 bytes"):
                 print(name)
                 with victim.hostile() as hostile, _made(make, runtime_dir, 4096) as fd:
                     hostile.greet()
                     hostile.pass_segment(hostile.announce("publisher", TOPIC), 0, 4096, fd)
-                    await victim.disconnects(hostile, "not sealed memory of 4096 bytes")
+                    await victim.disconnects(hostile, reason)
 
     run(attack())
 
 
 def test_a_queue_must_be_sealed_memory_of_its_size(runtime_dir: Path) -> None:
     kinds = {
-        **NO_MEMORY,
+        **BAD_MEMORY,
         "memory that nobody may write to": lambda _, size_bytes: make_memory(size_bytes, SEALS | F_SEAL_FUTURE_WRITE),
     }
     size_bytes = queue_bytes(16, MIN_SLOTS)
@@ -160,7 +173,7 @@ def test_a_queue_must_be_sealed_memory_of_its_size(runtime_dir: Path) -> None:
     async def attack() -> None:
         async with attacked(runtime_dir) as victim:
             subscription = victim.node.create_subscription(bytes, TOPIC)
-            for name, make in kinds.items():
+            for name, make, reason in _reasons("not sealed memory of 5248 bytes|range", kinds):
                 print(name)
                 with victim.hostile() as hostile, _made(make, runtime_dir, size_bytes) as fd:
                     hostile.greet()
@@ -176,7 +189,7 @@ def test_a_queue_must_be_sealed_memory_of_its_size(runtime_dir: Path) -> None:
                         "last_sequence": 0,
                     }
                     hostile.transport(body, [fd])
-                    await victim.disconnects(hostile, "not sealed memory of 5248 bytes|range")
+                    await victim.disconnects(hostile, reason)
                 assert subscription.publisher_count == 0
 
     run(attack())
@@ -185,11 +198,11 @@ def test_a_queue_must_be_sealed_memory_of_its_size(runtime_dir: Path) -> None:
 def test_bells_must_be_a_sealed_page(runtime_dir: Path) -> None:
     async def attack() -> None:
         async with attacked(runtime_dir) as victim:
-            for name, make in NO_MEMORY.items():
+            for name, make, reason in _reasons("bells"):
                 print(name)
                 with victim.hostile() as hostile, _made(make, runtime_dir, BELL_PAGE_BYTES) as fd:
                     hostile.send(hostile.hello(), fds=[fd, hostile.mouth.fileno()])
-                    await victim.disconnects(hostile, "bells")
+                    await victim.disconnects(hostile, reason)
 
     run(attack())
 
@@ -241,7 +254,6 @@ def _alone(kind: socket.SocketKind) -> Make:
     return make
 
 
-NO_SOCKET = {name: make for name, make in NO_MEMORY.items() if name != "a Unix socket"}
 DEAF: dict[str, Make] = {
     "a socket that listens": _listening,
     "a socket without a peer": _socket(socket.AF_UNIX, socket.SOCK_SEQPACKET),
@@ -256,11 +268,12 @@ DEAF: dict[str, Make] = {
 def test_a_bell_must_be_a_unix_socket(runtime_dir: Path) -> None:
     async def attack() -> None:
         async with attacked(runtime_dir) as victim:
-            for name, make in NO_SOCKET.items():
+            memory = {name: make for name, make in BAD_MEMORY.items() if name != "a Unix socket"}
+            for name, make, reason in _reasons("bell", memory):
                 print(name)
                 with victim.hostile() as hostile, _made(make, runtime_dir, 4096) as fd:
                     hostile.send(hostile.hello(), fds=[hostile.bells_fd, fd])
-                    await victim.disconnects(hostile, "bell")
+                    await victim.disconnects(hostile, reason)
 
     run(attack())
 
@@ -364,3 +377,68 @@ def _try_to_write(fd: int) -> None:
     keep_size, punch_hole = 1, 2
     assert libc.fallocate(fd, keep_size | punch_hole, ctypes.c_long(0), ctypes.c_long(4096)) < 0
     assert ctypes.get_errno() == errno.EPERM
+
+
+@contextlib.contextmanager
+def _lingering() -> Iterator[socket.socket]:
+    """A socket whose last close takes minutes: its peer reads nothing of what it has been sent."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as sender:
+        sender.connect(server.getsockname())
+        receiver, _ = server.accept()
+        with receiver:
+            sender.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sender.send(bytes(1 << 16))
+            sender.setblocking(True)
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 300))
+            yield sender
+    wait_for_disposal(30)  # the receiver is gone, so nothing lingers any more
+
+
+def test_a_descriptor_that_is_slow_to_close_holds_nobody_up(runtime_dir: Path) -> None:
+    """The victim's is the last close of it."""
+
+    async def attack() -> None:
+        async with attacked(runtime_dir) as victim:
+            with victim.hostile() as hostile, _lingering() as slow:
+                hostile.greet()
+                hostile.send({"op": "bye", "fds": 1}, fds=[slow.fileno()])
+                slow.close()
+                await victim.disconnects(hostile, NEITHER)
+
+    run(attack())
+
+
+def test_nor_does_one_that_nobody_has_read(runtime_dir: Path) -> None:
+    """It is in a packet behind the one that ends the link, so it goes with the socket."""
+
+    async def attack() -> None:
+        async with attacked(runtime_dir) as victim:
+            with victim.hostile() as hostile, _lingering() as slow:
+                hostile.greet()
+                hold = threading.Event()
+                victim.node._participant.post(hold.wait)  # so that both packets are there before either is read
+                hostile.send_raw(b"[")
+                hostile.send({"op": "bye", "fds": 1}, fds=[slow.fileno()])
+                slow.close()
+                hold.set()
+                await victim.disconnects(hostile, "not JSON")
+
+    run(attack())
+
+
+def test_nor_one_inside_the_bell(runtime_dir: Path) -> None:
+    """The socket that the victim is to ring on has it in a message that nobody will read."""
+
+    async def attack() -> None:
+        async with attacked(runtime_dir) as victim:
+            with victim.hostile() as hostile, _lingering() as slow:
+                socket.send_fds(hostile.ear, [b"x"], [slow.fileno()])
+                slow.close()
+                hostile.greet()
+                hostile.mouth.close()  # the victim's copy is the last one, and what waits to be read goes with it
+                hostile.send_raw(b"[")
+                await victim.disconnects(hostile, "not JSON")
+
+    run(attack())

@@ -246,15 +246,15 @@ def test_news_that_concern_nothing_are_ignored(runtime_dir: Path) -> None:
     run(attack())
 
 
-def test_a_packet_of_nothing_is_the_end(runtime_dir: Path) -> None:
-    """Such a packet cannot be told from the end of file; it is no fault, but the link is over."""
+def test_a_packet_of_nothing_is_a_fault(runtime_dir: Path) -> None:
+    """It reads like the end of file, but the peer is there."""
 
     async def attack() -> None:
         async with attacked(runtime_dir) as victim:
             with victim.hostile() as hostile:
                 hostile.greet()
                 hostile.send_raw(b"")
-                hostile.wait_until_disconnected()
+                await victim.disconnects(hostile, "empty packet")
             with victim.hostile() as hostile:
                 hostile.greet()
                 hostile.send_raw(b"", [hostile.bells_fd])

@@ -112,8 +112,9 @@ class Publisher(Writer[T]):
 
     def statistics(self) -> PublisherStatistics:
         """What was published, waited for and lost so far, also by match."""
-        matches = tuple(_match_statistics(match.native, match.remote) for match in list(self._local.matches.values()))
-        ended = sum(self._local.ended_lost.values())
+        with self._local.lock:
+            present, ended = list(self._local.matches.values()), sum(self._local.ended_lost.values())
+        matches = tuple(_match_statistics(match.native, match.remote) for match in present)
         return PublisherStatistics(
             topic=self.topic,
             published=self._published,

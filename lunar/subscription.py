@@ -19,7 +19,7 @@ from lunar.statistics import SubscriptionMatchStatistics, SubscriptionStatistics
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from lunar.events import Event, LossCause
+    from lunar.events import Event
     from lunar.graph.participant import Participant
     from lunar.messages import MessageType
     from lunar.qos import QoS
@@ -105,17 +105,15 @@ class Subscription(Reader[T]):
     def statistics(self) -> SubscriptionStatistics:
         """What was received and lost so far, also by match."""
         local = self._local
-        matches = tuple(_match_statistics(match.native, match.remote) for match in list(local.matches.values()))
-
-        def total(cause: LossCause, present: int) -> int:
-            return local.ended_lost.get(cause, 0) + present
-
+        with local.lock:
+            present, ended = list(local.matches.values()), dict(local.ended_lost)
+        matches = tuple(_match_statistics(match.native, match.remote) for match in present)
         return SubscriptionStatistics(
             topic=self.topic,
             received=self._received,
             received_bytes=self._received_bytes,
-            lost_overwritten=total("overwritten", sum(match.lost_overwritten for match in matches)),
-            lost_held=total("held", sum(match.lost_held for match in matches)),
+            lost_overwritten=ended.get("overwritten", 0) + sum(match.lost_overwritten for match in matches),
+            lost_held=ended.get("held", 0) + sum(match.lost_held for match in matches),
             lost_expired=self._expired,  # also of publishers that are gone, when their samples' turn came
             matches=matches,
         )

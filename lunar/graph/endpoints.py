@@ -141,6 +141,7 @@ class LocalPublisher:
         count: Its matches, counted.
         matches: By link and the subscription's id.
         ended_lost: Samples that matches which are over had lost, by cause.
+        lock: Held while a match goes over from the one to the other, so that whoever adds them up counts it once.
         lost_after_ns: The last sign of life before liveliness was last reported lost.
     """
 
@@ -151,6 +152,7 @@ class LocalPublisher:
     count: MatchCount = field(default_factory=MatchCount)
     matches: dict[tuple[Link, str], PublisherMatch] = field(default_factory=dict)
     ended_lost: dict[LossCause, int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
     deadlines_missed: int = 0
     lost_after_ns: int = -1
 
@@ -169,5 +171,6 @@ class LocalSubscription:
     count: MatchCount = field(default_factory=MatchCount)
     matches: dict[tuple[Link, str], SubscriptionMatch] = field(default_factory=dict)
     ended_lost: dict[LossCause, int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
     deadlines_missed: int = 0
     draining: list[SubscriptionMatch] = field(default_factory=list)

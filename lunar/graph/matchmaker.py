@@ -7,7 +7,7 @@ each pair by themselves from what was announced, so both see an incompatibility,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -157,12 +157,12 @@ class Matchmaker:
         """
         if remote.kind == "subscription":
             for local in self.publishers.values():
-                ended = local.matches.pop((link, remote.id), None)
+                ended = local.matches.get((link, remote.id))
                 if ended is not None:
                     self._end_publisher_match(local, ended)
             return
         for subscription in self.subscriptions.values():
-            closing = subscription.matches.pop((link, remote.id), None)
+            closing = subscription.matches.get((link, remote.id))
             if closing is not None:
                 if died:
                     subscription.notify(events.LivelinessLost(subscription.info, remote))
@@ -172,14 +172,14 @@ class Matchmaker:
                 receiver.forget(remote.id)
 
     def _end_publisher_match(self, local: LocalPublisher, ended: PublisherMatch) -> None:
-        _keep_losses(local, ended)
         local.end.disconnect(ended.native, ended.link)
+        _remove_matches(local, [ended])
         local.notify(events.Unmatched(local.info, ended.remote))
         self._changed(local)
 
     def _end_subscription_match(self, local: LocalSubscription, ended: SubscriptionMatch, *, at_once: bool) -> None:
         local.reader._detach(ended.native, at_once)
-        _keep_losses(local, ended)
+        _remove_matches(local, [ended])
         if ended.remote.qos.lifespan_s is not None:
             local.draining.append(ended)
         _forget_drained(local)
@@ -190,9 +190,7 @@ class Matchmaker:
         """A publisher of ours was closed."""
         local = self.publishers.pop(publisher_id, None)
         if local is not None:
-            for ended in local.matches.values():
-                _keep_losses(local, ended)
-            local.matches.clear()
+            _remove_matches(local, list(local.matches.values()))
             local.end.close()
             local.count.close()
 
@@ -200,9 +198,7 @@ class Matchmaker:
         """A subscription of ours was closed."""
         local = self.subscriptions.pop(subscription_id, None)
         if local is not None:
-            for ended in local.matches.values():
-                _keep_losses(local, ended)
-            local.matches.clear()
+            _remove_matches(local, list(local.matches.values()))
             local.draining.clear()
             local.count.close()
 
@@ -234,10 +230,16 @@ def _losses(native: ReaderMatch | WriterMatch) -> dict[LossCause, int]:
     return {"overwritten": native.lost_overwritten, "held": native.lost_held, "expired": native.lost_expired}
 
 
-def _keep_losses(local: LocalPublisher | LocalSubscription, ended: PublisherMatch | SubscriptionMatch) -> None:
-    _report_losses(local, ended)
-    for cause, count in _losses(ended.native).items():
-        local.ended_lost[cause] = local.ended_lost.get(cause, 0) + count
+def _remove_matches(
+    local: LocalPublisher | LocalSubscription, ended: Sequence[PublisherMatch | SubscriptionMatch]
+) -> None:
+    """Ends matches, but keeps what they have lost."""
+    for each in ended:
+        _report_losses(local, each)
+        with local.lock:
+            del local.matches[each.link, each.remote.id]
+            for cause, count in _losses(each.native).items():
+                local.ended_lost[cause] = local.ended_lost.get(cause, 0) + count
 
 
 def _forget_drained(local: LocalSubscription) -> None:

@@ -1,7 +1,8 @@
 """Reliability and history: what is overwritten, what makes the publisher wait, and that both sides count the same."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from typing import cast
 
 import pytest
@@ -245,3 +246,33 @@ async def test_losses_are_remembered_and_reported_when_the_match_ends(
     node.close()
     assert (publisher.statistics().lost, subscription.statistics().lost) == (18, 9)
     assert sum(event.count for event in lost.events) == 27
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads take turns as often as can be, so that one is seen in the middle of whatever it does."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval_s)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_no_loss_is_forgotten_or_counted_twice_while_a_match_ends(rounds: Callable[[int, int], int]) -> None:
+    with lunar.Node("sender") as sender, lunar.Node("taker") as taker:
+        steady = sender.create_publisher(bytes, "chatter", qos=lunar.QoS(depth=1))
+        for _ in range(rounds(30, 300)):
+            publisher = sender.create_publisher(bytes, "chatter", qos=lunar.QoS(depth=1))
+            subscription = taker.create_subscription(bytes, "chatter", qos=lunar.QoS(depth=1))
+            subscription.wait_for_publishers_blocking(2, timeout_s=5)
+            publisher.publish_many([b"lost"] * 8)
+            steady.publish_many([b"lost"] * 8)
+            publisher.close()
+            while subscription.publisher_count > 1:
+                assert subscription.statistics().lost == 14
+            assert subscription.statistics().lost == 14
+            before = steady.statistics().lost
+            subscription.close()
+            while steady.subscriber_count:
+                assert steady.statistics().lost == before
+            assert steady.statistics().lost == before

@@ -15,6 +15,7 @@ from lunar_perf.fanout import FanoutWork
 from lunar_perf.payload import pattern
 
 MATCH_S = 20.0
+TAKE_S = 20.0
 SETTLE_PUBLISHES = 20
 
 
@@ -31,6 +32,8 @@ async def publish(work: FanoutWork) -> dict[str, object]:
                 _publish(pub, work, payload, SETTLE_PUBLISHES)
                 costs_us[step].append(_publish(pub, work, payload, work.publishes))
                 await asyncio.sleep(0)
+        if not work.idle:
+            await asyncio.to_thread(_wait_until_taken, list(publishers.values()))
         largest = publishers[max(publishers)].statistics()
     return {
         "publish_us": {step: statistics.median(costs) for step, costs in costs_us.items()},
@@ -50,6 +53,15 @@ def _publish(pub: lunar.Publisher[object], work: FanoutWork, payload: bytes, cou
         for _ in range(count):
             publish_nowait(payload)
     return (time.thread_time_ns() - before_ns) / count / 1000
+
+
+def _wait_until_taken(publishers: list[lunar.Publisher[object]]) -> None:
+    """Returns when no subscription has anything queued, so that what they then count is all there was."""
+    deadline_s = time.monotonic() + TAKE_S
+    while any(match.queued for pub in publishers for match in pub.statistics().matches):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"not every sample was taken within {TAKE_S:g} s")
+        time.sleep(0.001)
 
 
 async def receive(work: FanoutWork, index: int, done: threading.Event) -> dict[str, object]:

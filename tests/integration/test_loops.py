@@ -186,8 +186,8 @@ import sys, lunar
 
 async def main(node):
     sub = node.create_subscription(bytes, "chatter", qos=lunar.QoS(resources="greedy"))
-    print("waits", flush=True)
     try:
+        print("waits", flush=True)
         await sub.receive()
     finally:
         print("cleaned up", flush=True)
@@ -195,8 +195,8 @@ async def main(node):
 with lunar.Node("interrupted") as node:
     if sys.argv[1] == "blocking":
         sub = node.create_subscription(bytes, "chatter", qos=lunar.QoS(resources="greedy"))
-        print("waits", flush=True)
         try:
+            print("waits", flush=True)
             sub.receive_blocking()
         finally:
             print("cleaned up", flush=True)

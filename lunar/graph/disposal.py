@@ -46,10 +46,18 @@ def dispose(fds: Iterable[int]) -> None:
         return
     with _lock:
         _waiting.extend(foreign)
-        if len(_threads) < _MOST_THREADS:
-            thread = threading.Thread(target=_close_them, name="lunar-disposal", daemon=True)
-            _threads.add(thread)
+        if len(_threads) >= _MOST_THREADS:
+            return
+        thread = threading.Thread(target=_close_them, name="lunar-disposal", daemon=True)
+        _threads.add(thread)
+        try:
             thread.start()
+            return
+        except RuntimeError:  # this process may have no more threads
+            _threads.discard(thread)
+            if _threads:
+                return  # they will come to it
+    _close_them()
 
 
 def _close_them() -> None:
@@ -72,8 +80,10 @@ def wait_for_disposal(timeout_s: float) -> None:
 def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.Lock()
-    _waiting.clear()  # our copies; the parent's are the ones that count
+    copies = list(_waiting)
+    _waiting.clear()
     _threads.clear()
+    dispose(copies)
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -166,8 +166,7 @@ class Link(abc.Channel):
                 raise from_errno(-error.errno, f"look at the bells of the peer with pid {self.pid}") from error
             raise PeerFault(f"its bells are not bells: {error}", self.pid) from error
         finally:
-            for fd in fds:
-                os.close(fd)
+            dispose(fds)
 
     def send(self, body: Operation, fds: Sequence[int] = ()) -> None:
         """See `lunar.abc.Channel`; only shared memory uses it so far."""
@@ -256,7 +255,7 @@ class Link(abc.Channel):
             # The kernel drops descriptors that we have no room for, so see whether we do before the packet is taken.
             _, fds, state = self._read(1, socket.MSG_PEEK)
             expected = all(is_memory(fd) or _is_unix_socket(fd) for fd in fds)
-            dispose(fds)
+            _close_all(fds)  # at once, whatever they are: the packet still has them
             if not expected:
                 raise PeerFault("it passed a descriptor that is neither memory nor a Unix socket", self.pid)
             self._check_descriptors(fds, state)

@@ -1,8 +1,9 @@
 """Declares the native code; everything else about the distribution is in pyproject.toml.
 
-Two modules come out of the C core in ``lunar/_native``:
+Three modules come out of the C core in ``lunar/_native``:
 
 * ``lunar._native._bus``, a CPython extension: what happens once per message;
+* ``lunar._native._codec``, another: FlatBuffers, written in place and read without a copy;
 * ``lunar._native._control``, through cffi in API mode: everything else.
 
 Environment variables read by a build:
@@ -21,7 +22,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("lunar/_native")
-INCLUDE_DIRS = [str(NATIVE / "core"), str(NATIVE / "bus")]
+INCLUDE_DIRS = [str(NATIVE / "core"), str(NATIVE / "bus"), str(NATIVE / "codec")]
 CONTROL_BUILDER = NATIVE / "build_control.py"
 
 ABI3 = os.environ.get("LUNAR_ABI3", "1") != "0"
@@ -74,18 +75,23 @@ class BuildNative(build_ext):
                     found.unlink()
 
 
-def bus_extension() -> list[Extension]:
-    """Return the CPython extension, or nothing while it has no sources."""
-    bus = sorted(map(str, NATIVE.glob("bus/*.c")))
-    if not bus:
-        return []
-    core = sorted(map(str, NATIVE.glob("core/*.c")))
+def extensions() -> list[Extension]:
+    """Return the CPython extensions."""
     macros: list[tuple[str, str | None]] = [("Py_LIMITED_API", "0x030B0000")] if ABI3 else []
-    return [Extension("lunar._native._bus", bus + core, define_macros=macros, py_limited_api=ABI3)]
+    sources = {"_bus": ("bus", "core"), "_codec": ("codec",)}
+    return [
+        Extension(
+            f"lunar._native.{name}",
+            [source for folder in folders for source in sorted(map(str, NATIVE.glob(f"{folder}/*.c")))],
+            define_macros=macros,
+            py_limited_api=ABI3,
+        )
+        for name, folders in sources.items()
+    ]
 
 
 setup(
-    ext_modules=bus_extension(),
+    ext_modules=extensions(),
     cffi_modules=[f"{CONTROL_BUILDER}:ffibuilder"] if CONTROL_BUILDER.exists() else [],
     cmdclass={"build_ext": BuildNative},
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},

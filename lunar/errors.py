@@ -16,6 +16,7 @@ __all__ = [
     "ClosedError",
     "ConfigError",
     "ContractDenied",
+    "FieldError",
     "InvalidName",
     "LunarError",
     "PeerFault",
@@ -153,6 +154,34 @@ class TypeMismatch(LunarError, TypeError):
 
     def __str__(self) -> str:
         return f"{self.doing}: got {self.got}, expected {self.expected}"
+
+
+class FieldError(LunarError, TypeError, ValueError):
+    """A message's field was given something that it cannot hold.
+
+    Attributes:
+        message: Full name of the message type.
+        field: Name of the field.
+        expected: What it holds.
+        got: What was given.
+    """
+
+    def __init__(self, message: str, field: str, expected: str, got: object) -> None:
+        super().__init__(message, field, expected, got)
+        self.message = message
+        self.field = field
+        self.expected = expected
+        self.got = got
+
+    def __str__(self) -> str:
+        return f"{self.message}.{self.field}: expected {self.expected}, got {_described(self.got)}"
+
+
+def _described(value: object) -> str:
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None:
+        return f"{type(value).__name__} of {dtype}, shape {getattr(value, 'shape', ())}"
+    return f"{type(value).__name__} {_shown(value)}"
 
 
 class VerificationError(LunarError, ValueError):

@@ -48,6 +48,7 @@
     } while (0)
 #endif
 
+#include "../codec/encoder.h"
 #include "../core/bell.h"
 #include "../core/layout.h"
 #include "../core/memory.h"
@@ -188,7 +189,8 @@ typedef struct {
     lunar_pool pool;
     WriterMatch **matches;
     Py_ssize_t count, capacity;
-    PyObject *encode;
+    PyObject *encode; /* a callable, or a capsule with an encoder */
+    const lunar_encoder *encoder;
     PyObject *on_fault, *on_grow, *on_lost;
     uint64_t sequence;
     uint64_t published, published_bytes, blocked, lost;

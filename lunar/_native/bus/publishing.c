@@ -329,51 +329,82 @@ static int get_bytes(PyObject *message, Py_buffer *view) {
     return -1;
 }
 
-/* Copy one message in and submit it, not yet shown. */
+/* A message on its way into a chunk: a buffer to be copied, or something that an encoder writes there. */
+typedef struct {
+    PyObject *message, *encoded; /* borrowed; owned or NULL */
+    const lunar_encoder *encoder;
+    Py_buffer view;
+    Py_ssize_t size_bytes;
+} Payload;
+
+static void payload_close(Payload *payload) {
+    if (!payload->encoder)
+        PyBuffer_Release(&payload->view);
+    Py_XDECREF(payload->encoded);
+}
+
+static int payload_open(Writer *self, PyObject *message, Payload *payload) {
+    *payload = (Payload){.message = message, .encoder = self->encoder};
+    if (self->encoder) {
+        payload->size_bytes = self->encoder->measure(self->encoder->context, message);
+        if (payload->size_bytes < 0)
+            return -1;
+    } else {
+        if (self->encode) {
+            message = payload->encoded = PyObject_CallFunctionObjArgs(self->encode, message, NULL);
+            if (!message)
+                return -1;
+        }
+        if (get_bytes(message, &payload->view) < 0) {
+            Py_XDECREF(payload->encoded);
+            return -1;
+        }
+        payload->size_bytes = payload->view.len;
+    }
+    if (check_size(self, (size_t)payload->size_bytes) == 0)
+        return 0;
+    payload_close(payload);
+    return -1;
+}
+
+static int payload_write(const Payload *payload, lunar_chunk *chunk) {
+    if (payload->encoder)
+        return payload->encoder->write(payload->encoder->context, payload->message, chunk->address, payload->size_bytes);
+    copy_payload(chunk, payload->view.buf, (size_t)payload->size_bytes);
+    return 0;
+}
+
+/* Put one message into memory and submit it, not yet shown. */
 static int put(Writer *self, PyObject *message, uint64_t time_ns) {
+    Payload payload;
     if (writer_is_closed(self))
         return FAILED;
     if (!has_room(self))
         return WOULD_BLOCK;
-    PyObject *encoded = NULL;
-    if (self->encode && !(message = encoded = PyObject_CallFunctionObjArgs(self->encode, message, NULL)))
+    if (payload_open(self, message, &payload) < 0)
         return FAILED;
-    Py_buffer view;
-    if (get_bytes(message, &view) < 0) {
-        Py_XDECREF(encoded);
-        return FAILED;
-    }
-    if (check_size(self, (size_t)view.len) < 0) {
-        PyBuffer_Release(&view);
-        Py_XDECREF(encoded);
-        return FAILED;
-    }
     if (!self->count && !self->history_depth) { /* nobody is there and nobody will ask: count it, copy nothing */
         self->sequence++;
         self->published++;
-        self->published_bytes += (uint64_t)view.len;
+        self->published_bytes += (uint64_t)payload.size_bytes;
         self->newest_ns = time_ns;
-        PyBuffer_Release(&view);
-        Py_XDECREF(encoded);
+        payload_close(&payload);
         return DONE;
     }
     int outcome = FAILED;
     self->loans++; /* growing and copying let others run; nobody may unmap the pool meanwhile */
-    lunar_chunk *chunk = writer_allocate(self, (size_t)view.len, &outcome);
-    uint32_t size_bytes = (uint32_t)view.len;
+    lunar_chunk *chunk = writer_allocate(self, (size_t)payload.size_bytes, &outcome);
     if (chunk) {
-        copy_payload(chunk, view.buf, (size_t)view.len);
-        if (writer_is_closed(self))
+        if (payload_write(&payload, chunk) < 0 || writer_is_closed(self))
             outcome = FAILED;
         else if (!has_room(self)) /* others may have published meanwhile */
             outcome = WOULD_BLOCK;
         if (outcome == DONE)
-            submit_to_all(self, chunk, size_bytes, time_ns);
+            submit_to_all(self, chunk, (uint32_t)payload.size_bytes, time_ns);
         else
             lunar_pool_unreference(&self->pool, chunk);
     }
-    PyBuffer_Release(&view);
-    Py_XDECREF(encoded);
+    payload_close(&payload);
     self->loans--;
     if (self->closing)
         writer_finish_close(self);

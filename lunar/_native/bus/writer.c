@@ -185,6 +185,8 @@ static int writer_init(Writer *self, PyObject *args, PyObject *kwargs) {
     self->source.forks = forks_so_far;
     self->source.spin_ns = spin_ns;
     if (encode != Py_None) {
+        if (PyCapsule_CheckExact(encode) && !(self->encoder = PyCapsule_GetPointer(encode, LUNAR_ENCODER)))
+            return -1;
         Py_INCREF(encode);
         Py_XSETREF(self->encode, encode);
     }
@@ -208,6 +210,7 @@ static int writer_traverse(Writer *self, visitproc visit, void *arg) {
 }
 
 static int writer_clear(Writer *self) {
+    self->encoder = NULL;
     Py_CLEAR(self->encode);
     Py_CLEAR(self->on_fault);
     Py_CLEAR(self->on_grow);

@@ -1,0 +1,204 @@
+/* The FlatBuffers codec: message objects that are written in place and read without a copy.
+ *
+ * A Plan says how one table or struct lies in memory; it is compiled once from a schema (lunar/messages/plan.py).  A
+ * Message is an instance of a class that belongs to a plan, in one of two states:
+ *
+ *   values   a table that the user builds: one Python object a field, NULL where nothing was set;
+ *   bytes    a table or struct that lies in a buffer: fields are read when they are asked for.  A struct is always in this
+ *            state, in memory of its own if nobody else's.
+ *
+ * Trust.  A buffer may come from a hostile process, which may even change it while we look.  So every step of every
+ * read checks its bounds against the buffer, and what was verified once is not believed later.  Offsets are held in 64
+ * bits, of which a buffer needs 31: no sum of two of them overflows.
+ *
+ * Writing goes from low addresses to high: first a table, then what its fields point to.  It is run twice, first without
+ * a target, which yields the exact size and refuses what cannot be written before any memory is taken.
+ */
+#ifndef LUNAR_CODEC_H
+#define LUNAR_CODEC_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <structmember.h>
+
+#ifdef Py_LIMITED_API
+#undef Py_INCREF
+#define Py_INCREF(o) Py_INCREF((PyObject *)(o))
+#undef Py_XINCREF
+#define Py_XINCREF(o) Py_XINCREF((PyObject *)(o))
+#undef Py_DECREF
+#define Py_DECREF(o) Py_DECREF((PyObject *)(o))
+#undef Py_XDECREF
+#define Py_XDECREF(o) Py_XDECREF((PyObject *)(o))
+#undef Py_TYPE
+#define Py_TYPE(o) Py_TYPE((PyObject *)(o))
+#undef PyObject_TypeCheck
+#define PyObject_TypeCheck(o, type) PyObject_TypeCheck((PyObject *)(o), type)
+#endif
+
+#define MAX_DEPTH 64
+#define MAX_VTABLES 16
+#define MAX_BYTES ((uint64_t)1 << 31) /* offsets are signed 32-bit numbers at places */
+
+/* Keep in step with lunar/messages/plan.py. */
+enum kind { SCALAR, STRING, STRUCT, TABLE, UNION, SCALARS, STRINGS, STRUCTS, TABLES, UNIONS };
+enum base { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, FLOAT64 };
+enum flag { OPTIONAL = 1, REQUIRED = 2, NULLABLE = 4 };
+
+struct Plan;
+
+typedef struct {
+    uint8_t tag;
+    struct Plan *plan; /* NULL: a string */
+} UnionMember;
+
+typedef struct {
+    PyObject *name;
+    uint8_t kind, base, flags;
+    uint16_t id;          /* place in the vtable; of a union that of its value, the tag's lies before it */
+    uint32_t offset;      /* in a struct */
+    uint32_t size, align; /* of the field where it lies in its table or struct, or of a vector's element */
+    uint32_t length;      /* of a fixed array in a struct, else 0 */
+    uint32_t exactly;     /* elements that a vector must have, 0: any number */
+    uint32_t multiple;    /* ... or of which number it must have a multiple */
+    uint64_t default_bits;
+    PyObject *absent; /* what an absent field reads as; of vectors, None or an empty tuple */
+    struct Plan *sub;
+    UnionMember *members;
+    uint32_t member_count;
+    PyObject *enum_class, *enum_members; /* members: a dict from number to member */
+    PyObject *array;                     /* callable: buffer -> array, of SCALARS */
+    PyObject *expected;                  /* for error messages: "float32" */
+} FieldPlan;
+
+typedef struct Plan {
+    PyObject_HEAD
+    PyObject *name, *cls, *index; /* cls: the message class; index: name -> place in `fields` */
+    bool is_struct;
+    uint32_t size, align; /* of a struct */
+    bool identified;
+    char identifier[4];
+    uint32_t count, slots; /* fields, and places in a vtable */
+    FieldPlan *fields;
+    uint32_t *order; /* fields by falling size, so that a table needs no padding between them */
+} Plan;
+
+/* Memory that views look at: a buffer that somebody else exports, or private bytes. */
+typedef struct {
+    PyObject_HEAD
+    Py_buffer buffer;
+    uint8_t *owned; /* NULL: `buffer` is held */
+    const uint8_t *bytes;
+    uint64_t size;
+    bool writable;
+} Memory;
+
+typedef struct {
+    PyObject_HEAD
+    Plan *plan;
+    PyObject **values; /* [plan->count]; NULL in the bytes state */
+    Memory *memory;
+    uint64_t at; /* of the table or struct in the memory */
+    bool private; /* nobody else writes to the memory: may become values */
+} Message;
+
+/* A vector in a buffer, of anything but scalars. */
+typedef struct {
+    PyObject_HEAD
+    Plan *plan;
+    const FieldPlan *field;
+    Memory *memory;
+    uint64_t at, tags; /* of the first element, and of a vector of unions the first tag */
+    uint32_t count;
+    bool private;
+} Elements;
+
+typedef struct {
+    PyObject_HEAD
+    Plan *plan;
+    uint32_t index;
+} Field;
+
+extern PyTypeObject *Plan_Type, *Memory_Type, *Message_Type, *Elements_Type, *Field_Type;
+extern PyObject *FieldError, *VerificationError;
+
+int plan_register(PyObject *module);
+int memory_register(PyObject *module);
+int message_register(PyObject *module);
+int elements_register(PyObject *module);
+int codec_register_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
+
+/* memory.c */
+Memory *memory_of(PyObject *exporter, bool writable);
+Memory *memory_copy(const uint8_t *bytes, uint64_t size);
+Memory *memory_new(uint64_t size); /* private and zero */
+PyObject *memory_slice(Memory *memory, uint64_t at, uint64_t size, bool writable);
+
+/* Does [at, at + size) lie inside? */
+static inline bool within(const Memory *memory, uint64_t at, uint64_t size) {
+    return size <= memory->size && at <= memory->size - size;
+}
+static inline uint16_t load_u16(const uint8_t *from) {
+    uint16_t value;
+    memcpy(&value, from, 2);
+    return value;
+}
+static inline uint32_t load_u32(const uint8_t *from) {
+    uint32_t value;
+    memcpy(&value, from, 4);
+    return value;
+}
+static inline int32_t load_i32(const uint8_t *from) { return (int32_t)load_u32(from); }
+static inline uint64_t align_up(uint64_t at, uint64_t alignment) { return (at + alignment - 1) & ~(alignment - 1); }
+
+/* Raise, and return NULL. */
+PyObject *refuse_value(const Plan *plan, const FieldPlan *field, PyObject *got, const char *expected);
+PyObject *refuse_bytes(const Plan *plan, const char *what);
+
+/* scalars.c: a scalar's bits (of a float32 those of the float, zero-extended). */
+int scalar_bits(const Plan *plan, const FieldPlan *field, PyObject *value, uint64_t *bits); /* 0, or -1 and an exception */
+PyObject *scalar_object(const FieldPlan *field, uint64_t bits);
+uint64_t scalar_load(uint8_t base, const uint8_t *from);
+void scalar_store(uint8_t base, uint8_t *to, uint64_t bits);
+bool scalar_format_fits(const char *format, Py_ssize_t item_bytes, uint8_t base);
+extern const uint8_t scalar_sizes[];
+
+/* read.c */
+PyObject *read_field(Message *self, const FieldPlan *field);
+/* Where a field of a table lies: 1 there, 0 absent, -1 refused. */
+int find_field(const Plan *plan, const Memory *memory, uint64_t table, uint32_t id, uint32_t size, uint64_t *at);
+int follow(const Plan *plan, const Memory *memory, uint64_t at, uint64_t *target); /* an offset: 0 or -1 */
+int vector_at(const Plan *plan, const Memory *memory, uint64_t at, uint32_t element_bytes, uint64_t *first,
+              uint32_t *count);
+PyObject *read_string(const Plan *plan, const Memory *memory, uint64_t at);
+Message *message_view(Plan *plan, Memory *memory, uint64_t at, bool private);
+PyObject *empty_vector(const FieldPlan *field);
+const UnionMember *union_member(const FieldPlan *field, uint8_t tag);
+const UnionMember *union_member_for(const FieldPlan *field, PyObject *value);
+
+/* convert.c: what a field may be set to, as it is then kept; a new reference or NULL. */
+PyObject *convert_value(const Plan *plan, const FieldPlan *field, PyObject *value);
+PyObject *struct_bytes_set(Message *self, const FieldPlan *field, PyObject *value); /* None, or NULL */
+int message_thaw(Message *self); /* from bytes to values */
+
+/* write.c */
+typedef struct {
+    uint8_t *out; /* NULL: only measure */
+    uint64_t size, at;
+    uint32_t depth, vtable_count, seen_bytes;
+    uint64_t vtables[MAX_VTABLES]; /* where they were written, and behind one another what they say */
+    uint8_t seen[512];
+    bool reserve; /* make room for every scalar and struct, and for vectors given by their length */
+} Target;
+int write_message(Target *target, Message *message); /* 0 or -1; target->at is the size */
+int write_struct(const Plan *plan, uint8_t *to, const FieldPlan *field, PyObject *value);
+
+PyObject *read_union(Plan *plan, const FieldPlan *field, Memory *memory, uint8_t tag, uint64_t at, bool private);
+
+/* verify.c */
+int verify_message(const Plan *plan, const Memory *memory); /* 0, or -1 and an exception */
+
+#endif

@@ -1,0 +1,110 @@
+/* Memory: what messages look at, kept alive by every view. */
+#include "codec.h"
+
+PyTypeObject *Memory_Type;
+static PyTypeObject *Slice_Type;
+
+/* A part of a memory as a buffer, for NumPy. */
+typedef struct {
+    PyObject_HEAD
+    Memory *memory;
+    uint64_t at, size;
+    bool writable;
+} Slice;
+
+Memory *memory_of(PyObject *exporter, bool writable) {
+    Memory *self = PyObject_New(Memory, Memory_Type);
+    if (!self)
+        return NULL;
+    self->owned = NULL;
+    if (PyObject_GetBuffer(exporter, &self->buffer, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) < 0) {
+        self->buffer.obj = NULL;
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->bytes = self->buffer.buf;
+    self->size = (uint64_t)self->buffer.len;
+    self->writable = writable;
+    if (self->size >= MAX_BYTES) {
+        Py_DECREF(self);
+        PyErr_Format(VerificationError, "%zd bytes: a FlatBuffer has less than 2 GiB", self->buffer.len);
+        return NULL;
+    }
+    return self;
+}
+
+Memory *memory_new(uint64_t size) {
+    Memory *self = PyObject_New(Memory, Memory_Type);
+    if (!self)
+        return NULL;
+    self->buffer.obj = NULL;
+    self->owned = PyMem_Calloc(1, size ? size : 1);
+    self->bytes = self->owned;
+    self->size = size;
+    self->writable = true;
+    if (!self->owned) {
+        Py_DECREF(self);
+        return (Memory *)PyErr_NoMemory();
+    }
+    return self;
+}
+
+Memory *memory_copy(const uint8_t *bytes, uint64_t size) {
+    Memory *self = memory_new(size);
+    if (self)
+        memcpy(self->owned, bytes, size);
+    return self;
+}
+
+static void memory_dealloc(Memory *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    if (self->owned)
+        PyMem_Free(self->owned);
+    else if (self->buffer.obj)
+        PyBuffer_Release(&self->buffer);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+PyObject *memory_slice(Memory *memory, uint64_t at, uint64_t size, bool writable) {
+    Slice *self = PyObject_New(Slice, Slice_Type);
+    if (!self)
+        return NULL;
+    Py_INCREF(memory);
+    self->memory = memory;
+    self->at = at;
+    self->size = size;
+    self->writable = writable;
+    return (PyObject *)self;
+}
+
+static int slice_getbuffer(Slice *self, Py_buffer *view, int flags) {
+    return PyBuffer_FillInfo(view, (PyObject *)self, (void *)(self->memory->bytes + self->at), (Py_ssize_t)self->size,
+                             !self->writable, flags);
+}
+
+static void slice_dealloc(Slice *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    Py_DECREF(self->memory);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot memory_slots[] = {{Py_tp_dealloc, memory_dealloc}, {0, NULL}};
+static PyType_Spec memory_spec = {.name = "lunar._native._codec.Memory",
+                                  .basicsize = sizeof(Memory),
+                                  .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE |
+                                           Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                  .slots = memory_slots};
+static PyType_Slot slice_slots[] = {
+    {Py_tp_dealloc, slice_dealloc}, {Py_bf_getbuffer, slice_getbuffer}, {0, NULL}};
+static PyType_Spec slice_spec = {.name = "lunar._native._codec.Slice",
+                                 .basicsize = sizeof(Slice),
+                                 .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE |
+                                          Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                 .slots = slice_slots};
+
+int memory_register(PyObject *module) {
+    return codec_register_type(module, &memory_spec, &Memory_Type) ||
+           codec_register_type(module, &slice_spec, &Slice_Type);
+}

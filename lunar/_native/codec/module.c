@@ -1,0 +1,264 @@
+/* Module `lunar._native._codec`: registers the types; encoding, viewing and verifying whole messages. */
+#include "codec.h"
+#include "encoder.h"
+
+PyObject *FieldError, *VerificationError;
+
+int codec_register_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot) {
+    PyObject *type = PyType_FromSpec(spec);
+    if (!type)
+        return -1;
+    *slot = (PyTypeObject *)type; /* the module lives as long as the process */
+    Py_INCREF(type);
+    if (PyModule_AddObject(module, strrchr(spec->name, '.') + 1, type) < 0) {
+        Py_DECREF(type);
+        return -1;
+    }
+    return 0;
+}
+
+static Message *message_argument(PyObject *object) {
+    if (PyObject_TypeCheck(object, Message_Type))
+        return (Message *)object;
+    PyErr_SetString(PyExc_TypeError, "a message is needed");
+    return NULL;
+}
+
+static int measure(Message *message, bool reserve, uint64_t *size) {
+    Target target = {.reserve = reserve};
+    int result = write_message(&target, message);
+    *size = target.at;
+    return result;
+}
+
+static int write_at(Message *message, bool reserve, uint8_t *to, uint64_t size) {
+    Target target = {.out = to, .size = size, .reserve = reserve};
+    if (write_message(&target, message) < 0)
+        return -1;
+    if (target.at == size)
+        return 0;
+    PyErr_SetString(VerificationError, "the message changed while it was written");
+    return -1;
+}
+
+static PyObject *encode(PyObject *Py_UNUSED(module), PyObject *object) {
+    Message *message = message_argument(object);
+    uint64_t size;
+    if (!message || measure(message, false, &size) < 0)
+        return NULL;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (bytes && write_at(message, false, (uint8_t *)PyBytes_AsString(bytes), size) < 0)
+        Py_CLEAR(bytes);
+    return bytes;
+}
+
+static PyObject *size_of(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *object;
+    int reserve;
+    uint64_t size;
+    if (!PyArg_ParseTuple(args, "O!p", Message_Type, &object, &reserve) ||
+        measure((Message *)object, reserve, &size) < 0)
+        return NULL;
+    return PyLong_FromUnsignedLongLong(size);
+}
+
+static PyObject *write_into(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *object, *buffer;
+    Py_ssize_t offset;
+    int reserve;
+    uint64_t size;
+    if (!PyArg_ParseTuple(args, "O!Onp", Message_Type, &object, &buffer, &offset, &reserve))
+        return NULL;
+    Py_buffer view;
+    if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0)
+        return NULL;
+    PyObject *result = NULL;
+    if (measure((Message *)object, reserve, &size) == 0) {
+        if (offset < 0 || offset > view.len || size > (uint64_t)(view.len - offset))
+            PyErr_Format(PyExc_ValueError, "%llu bytes do not fit into a buffer of %zd at offset %zd",
+                         (unsigned long long)size, view.len, offset);
+        else if (write_at((Message *)object, reserve, (uint8_t *)view.buf + offset, size) == 0)
+            result = PyLong_FromUnsignedLongLong(size);
+    }
+    PyBuffer_Release(&view);
+    return result;
+}
+
+/* Where the message itself lies: the root table, or the struct that is its one field. */
+static int root_of(const Plan *plan, const Memory *memory, uint64_t *at) {
+    if (!within(memory, 0, 4)) {
+        refuse_bytes(plan, "the buffer is too short");
+        return -1;
+    }
+    *at = load_u32(memory->bytes);
+    if (!plan->is_struct)
+        return 0;
+    int found = find_field(plan, memory, *at, 0, plan->size, at);
+    if (!found)
+        refuse_bytes(plan, "the struct is absent");
+    return found > 0 ? 0 : -1;
+}
+
+static PyObject *view_root(Plan *plan, PyObject *exporter, bool writable, bool verify) {
+    Memory *memory = memory_of(exporter, writable);
+    if (!memory)
+        return NULL;
+    Message *message = NULL;
+    uint64_t at;
+    if ((!verify || verify_message(plan, memory) == 0) && root_of(plan, memory, &at) == 0)
+        message = message_view(plan, memory, at, false);
+    Py_DECREF(memory);
+    return (PyObject *)message;
+}
+
+/* After a loan is over its message is as read-only as a received one. */
+static PyObject *freeze(PyObject *Py_UNUSED(module), PyObject *object) {
+    Message *message = message_argument(object);
+    if (!message)
+        return NULL;
+    if (message->memory)
+        message->memory->writable = false;
+    Py_RETURN_NONE;
+}
+
+static PyObject *view(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *plan, *exporter;
+    int writable, verify;
+    if (!PyArg_ParseTuple(args, "O!Opp", Plan_Type, &plan, &exporter, &writable, &verify))
+        return NULL;
+    return view_root((Plan *)plan, exporter, writable, verify);
+}
+
+/* What a Writer of the bus is given: it encodes into its own memory, see encoder.h. */
+static Py_ssize_t encoder_measure(void *context, PyObject *message) {
+    Plan *plan = context;
+    uint64_t size;
+    if (!PyObject_TypeCheck(message, Message_Type) || ((Message *)message)->plan != plan) {
+        PyObject *name = PyUnicode_FromString("(message)");
+        PyObject *error =
+            name ? PyObject_CallFunctionObjArgs(FieldError, plan->name, name, plan->name, message, NULL) : NULL;
+        if (error)
+            PyErr_SetObject(FieldError, error);
+        Py_XDECREF(name);
+        Py_XDECREF(error);
+        return -1;
+    }
+    return measure((Message *)message, false, &size) < 0 ? -1 : (Py_ssize_t)size;
+}
+
+static int encoder_write(void *Py_UNUSED(context), PyObject *message, void *to, Py_ssize_t size) {
+    return write_at((Message *)message, false, to, (uint64_t)size);
+}
+
+static void encoder_free(PyObject *capsule) {
+    lunar_encoder *encoder = PyCapsule_GetPointer(capsule, LUNAR_ENCODER);
+    Py_DECREF((PyObject *)encoder->context);
+    PyMem_Free(encoder);
+}
+
+static PyObject *encoder(PyObject *Py_UNUSED(module), PyObject *plan) {
+    if (!PyObject_TypeCheck(plan, Plan_Type)) {
+        PyErr_SetString(PyExc_TypeError, "a Plan is needed");
+        return NULL;
+    }
+    lunar_encoder *made = PyMem_Malloc(sizeof *made);
+    if (!made)
+        return PyErr_NoMemory();
+    *made = (lunar_encoder){encoder_measure, encoder_write, plan};
+    PyObject *capsule = PyCapsule_New(made, LUNAR_ENCODER, encoder_free);
+    if (!capsule)
+        PyMem_Free(made);
+    else
+        Py_INCREF(plan);
+    return capsule;
+}
+
+/* Decoders: callables that turn a sample's memory into a message. */
+static PyObject *decode_trusting(PyObject *plan, PyObject *exporter) {
+    return view_root((Plan *)plan, exporter, false, false);
+}
+static PyObject *decode_verifying(PyObject *plan, PyObject *exporter) {
+    return view_root((Plan *)plan, exporter, false, true);
+}
+static PyMethodDef decoders[] = {{"decode", decode_trusting, METH_O, NULL},
+                                 {"decode_verified", decode_verifying, METH_O, NULL}};
+
+static PyObject *decoder(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *plan;
+    int verify;
+    if (!PyArg_ParseTuple(args, "O!p", Plan_Type, &plan, &verify))
+        return NULL;
+    return PyCFunction_NewEx(&decoders[verify ? 1 : 0], plan, NULL);
+}
+
+/* A message of which some vectors are only lengths: `size` and `write` with reserve make room for them. */
+static PyObject *reservation(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *plan_object, *fields, *name, *value;
+    if (!PyArg_ParseTuple(args, "O!O!", Plan_Type, &plan_object, &PyDict_Type, &fields))
+        return NULL;
+    Plan *plan = (Plan *)plan_object;
+    PyObject *others = PyDict_Copy(fields), *empty = PyTuple_New(0), *message = NULL;
+    Py_ssize_t at = 0;
+    int failed = !others || !empty;
+    while (!failed && PyDict_Next(fields, &at, &name, &value)) {
+        PyObject *place = PyDict_GetItem(plan->index, name);
+        const FieldPlan *field = place ? &plan->fields[PyLong_AsSize_t(place)] : NULL;
+        if (field && field->kind == SCALARS && PyLong_Check(value))
+            failed = PyDict_DelItem(others, name);
+    }
+    if (!failed)
+        message = PyObject_Call(plan->cls, empty, others);
+    at = 0;
+    while (message && ((Message *)message)->values && PyDict_Next(fields, &at, &name, &value)) {
+        PyObject *place = PyDict_GetItem(plan->index, name);
+        const FieldPlan *field = place ? &plan->fields[PyLong_AsSize_t(place)] : NULL;
+        if (!field || field->kind != SCALARS || !PyLong_Check(value))
+            continue;
+        unsigned long long count = PyLong_AsUnsignedLongLong(value);
+        bool wrong = PyErr_Occurred() || (field->exactly && count != field->exactly) ||
+                     (field->multiple > 1 && count % field->multiple) || count > MAX_BYTES;
+        if (wrong) {
+            PyErr_Clear();
+            refuse_value(plan, field, value, "or a possible number of elements");
+            Py_CLEAR(message);
+            break;
+        }
+        Py_INCREF(value);
+        ((Message *)message)->values[field - plan->fields] = value;
+    }
+    Py_XDECREF(others);
+    Py_XDECREF(empty);
+    return message;
+}
+
+static PyMethodDef functions[] = {
+    {"encode", encode, METH_O, "The bytes of a message."},
+    {"size", size_of, METH_VARARGS, "(message, reserve): bytes that `write` will need."},
+    {"write", write_into, METH_VARARGS, "(message, buffer, offset, reserve): write it there; the bytes written."},
+    {"view", view, METH_VARARGS, "(plan, buffer, writable, verify): the message that lies in a buffer."},
+    {"freeze", freeze, METH_O, "Let nobody write to the memory of this message any more."},
+    {"encoder", encoder, METH_O, "A capsule for a Writer, which then encodes into its own memory."},
+    {"decoder", decoder, METH_VARARGS, "(plan, verify): a callable from a buffer to the message in it."},
+    {"reservation", reservation, METH_VARARGS, "(plan, fields): a message whose vectors may be mere lengths."},
+    {NULL}};
+
+static int take_errors(void) {
+    PyObject *errors = PyImport_ImportModule("lunar.errors");
+    if (!errors)
+        return -1;
+    FieldError = PyObject_GetAttrString(errors, "FieldError");
+    VerificationError = PyObject_GetAttrString(errors, "VerificationError");
+    Py_DECREF(errors);
+    return FieldError && VerificationError ? 0 : -1;
+}
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_codec", "The FlatBuffers codec; see lunar.messages.", -1, functions, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__codec(void) {
+    PyObject *module = PyModule_Create(&definition);
+    if (module && (take_errors() || plan_register(module) || memory_register(module) || elements_register(module) ||
+                   message_register(module)))
+        Py_CLEAR(module);
+    return module;
+}

@@ -1,0 +1,57 @@
+"""Messages to bytes and back, without a publisher."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from lunar._native import _codec
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+__all__ = ["decode", "encode", "encode_into"]
+
+M = TypeVar("M", bound=_codec.Message)
+
+
+def encode(message: _codec.Message) -> bytes:
+    """Returns a message as a FlatBuffer, which any FlatBuffers program can read.
+
+    Raises:
+        FieldError: A required field is absent, or a list in the message holds what it may not.
+        VerificationError: It is larger or nested deeper than a FlatBuffer may be.
+    """
+    return _codec.encode(message)
+
+
+def encode_into(message: _codec.Message, buffer: WriteableBuffer, offset: int = 0) -> int:
+    """Writes a message into memory of the caller's.
+
+    Args:
+        message: The message.
+        buffer: Where to; its bytes from `offset` on should lie at an address that is a multiple of 16.
+        offset: In bytes.
+
+    Returns:
+        How many bytes were written.
+
+    Raises:
+        ValueError: It does not fit; nothing was written.
+        FieldError: As for `encode`.
+    """
+    return _codec.write(message, buffer, offset, False)
+
+
+def decode(cls: type[M], buffer: ReadableBuffer, *, verify: bool = True) -> M:
+    """Returns the message that lies in a buffer, as a view of it.
+
+    Args:
+        cls: Its class.
+        buffer: A FlatBuffer. The message keeps it alive, and it must not be changed meanwhile.
+        verify: Check all of it against the schema first. Without that, what is wrong raises when it is read.
+
+    Raises:
+        VerificationError: It is not such a message.
+    """
+    plan: _codec.Plan = cls.__lunar_plan__  # type: ignore[attr-defined]
+    return cast("M", _codec.view(plan, buffer, False, verify))

@@ -1,0 +1,125 @@
+"""Message types: how what a user publishes becomes bytes, and what a subscription's user gets.
+
+A `MessageType`'s `hash` is its identity in the graph: ends with other hashes match only where FlatBuffers' evolution rules
+say that each can read what the other writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from lunar._native import _codec
+from lunar.errors import TypeMismatch
+from lunar.messages.identity import type_hash
+from lunar.messages.schema import Field, Named, Schema, StructDefinition, TableDefinition
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["RAW_BYTES", "BoundMessage", "MessageType", "RawBytes", "StructuredType", "message_type", "root_schema"]
+
+
+class MessageType(Protocol):
+    """How messages of one type become bytes and are read again. Stateless, so shared by threads."""
+
+    @property
+    def name(self) -> str:
+        """The type's full name, for people."""
+
+    @property
+    def hash(self) -> str:
+        """The type's identity: 32 lower-case hex digits."""
+
+    @property
+    def described(self) -> tuple[Schema, str] | None:
+        """The type's schema and the name of its root table; None for raw bytes."""
+
+    def encoder(self) -> object | None:
+        """What the native writer encodes with: None for buffers that travel as they are."""
+
+    def decoder(self, *, verify: bool) -> Callable[[ReadableBuffer], object] | None:
+        """What turns a received sample's memory into a message; None: the memory itself is the message.
+
+        Args:
+            verify: Check the whole sample against the schema first; what fails raises VerificationError.
+        """
+
+
+class RawBytes:
+    """Messages that are any bytes-like object when published and a read-only memoryview when received."""
+
+    name: Final = "bytes"
+    # The first 128 bits of the SHA-256 of b"lunar:bytes".
+    hash: Final = "3c5aecf5e3208ab724812b8866f55e48"
+    described: Final = None
+
+    def encoder(self) -> None:
+        """Buffers travel as they are."""
+
+    def decoder(self, *, verify: bool) -> None:
+        """The sample's memory is the message."""
+
+
+RAW_BYTES: Final = RawBytes()
+"""The message type that `bytes` stands for."""
+
+
+class StructuredType:
+    """Messages of a class that was made from a schema.
+
+    Args:
+        cls: The message class.
+    """
+
+    def __init__(self, cls: type[_codec.Message]) -> None:
+        self._plan: _codec.Plan = cls.__lunar_plan__  # type: ignore[attr-defined]
+        schema, root = root_schema(cls)
+        self.cls: Final = cls
+        self.name: Final = self._plan.name
+        self.hash: Final = type_hash(schema, root)
+        self.described: Final = (schema, root)
+
+    def encoder(self) -> object:
+        """A capsule: the writer has the message written into its own memory."""
+        return _codec.encoder(self._plan)
+
+    def decoder(self, *, verify: bool) -> Callable[[ReadableBuffer], _codec.Message]:
+        """A view on the sample."""
+        return _codec.decoder(self._plan, verify)
+
+
+def root_schema(cls: type) -> tuple[Schema, str]:
+    """The schema of a class's messages and the name of their root table.
+
+    A FlatBuffer's root must be a table, so a struct `X` alone travels in a table `XMessage` whose one field it is.
+    """
+    schema: Schema
+    schema, name = cls.__lunar_schema__  # type: ignore[attr-defined]
+    if not isinstance(schema.definitions[name], StructDefinition):
+        return schema, name
+    box = f"{name}Message"
+    field = Field("value", Named(name), 0, required=True)
+    return Schema({**schema.closure(name), box: TableDefinition(box, (field,))}), box
+
+
+_structured: dict[type, StructuredType] = {}
+
+
+def message_type(python_type: type) -> MessageType:
+    """Finds the message type that a Python type stands for.
+
+    Args:
+        python_type: What the user gives to `create_publisher` or `create_subscription`.
+
+    Raises:
+        TypeMismatch: No message type stands for it.
+    """
+    if python_type is bytes:
+        return RAW_BYTES
+    if python_type in _structured:
+        return _structured[python_type]
+    if isinstance(python_type, type) and issubclass(python_type, _codec.Message) and "__lunar_plan__" in vars(python_type):
+        return _structured.setdefault(python_type, StructuredType(python_type))
+    expected = "bytes, a class from lunar.msgs or lunar.messages.load(), or one decorated with @lunar.message"
+    raise TypeMismatch("choosing a message type", repr(python_type), expected)

@@ -24,6 +24,7 @@ from lunar.errors import (
     PeerFault,
     QoSError,
     ResourceExhausted,
+    SchemaError,
     TimeoutError,  # noqa: A004 - it is a builtins.TimeoutError as well
     TransportUnavailable,
     TypeMismatch,
@@ -70,6 +71,7 @@ __all__ = [
     "PeerFault",
     "QoSError",
     "ResourceExhausted",
+    "SchemaError",
     "TimeoutError",
     "TransportUnavailable",
     "TypeMismatch",

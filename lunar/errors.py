@@ -22,6 +22,7 @@ __all__ = [
     "PeerFault",
     "QoSError",
     "ResourceExhausted",
+    "SchemaError",
     "TimeoutError",
     "TransportUnavailable",
     "TypeMismatch",
@@ -225,6 +226,26 @@ class ContractDenied(LunarError):
     def __str__(self) -> str:
         offer = "nothing nearby can be granted" if self.offer is None else f"offer: {self.offer}"
         return f"contract denied (failure code {self.failure_code}): {self.reason}; {offer}"
+
+
+class SchemaError(LunarError, ValueError):
+    """A schema is wrong, or says something that Lunar does not support.
+
+    Attributes:
+        reason: What is wrong, and of what; flatc's own words where it found the error.
+        path: The `.fbs` file it stands in, or None if it is in none.
+        line: Its line there, from 1, or None if it is not one line's fault.
+    """
+
+    def __init__(self, reason: str, path: str | None = None, line: int | None = None) -> None:
+        super().__init__(reason, path, line)
+        self.reason = reason
+        self.path = path
+        self.line = line
+
+    def __str__(self) -> str:
+        place = "" if self.path is None else f"{self.path}: " if self.line is None else f"{self.path}:{self.line}: "
+        return f"{place}{self.reason}"
 
 
 class ResourceExhausted(LunarError):

@@ -15,6 +15,7 @@ from lunar.errors import (
     PeerFault,
     QoSError,
     ResourceExhausted,
+    SchemaError,
     TransportUnavailable,
     TypeMismatch,
     VerificationError,
@@ -45,6 +46,9 @@ EXAMPLES: list[tuple[LunarError, str]] = [
     ),
     (ContractDenied(7, "no slot", "10 ms"), "contract denied (failure code 7): no slot; offer: 10 ms"),
     (ContractDenied(7, "no slot"), "contract denied (failure code 7): no slot; nothing nearby can be granted"),
+    (SchemaError("type Pose is not defined"), "type Pose is not defined"),
+    (SchemaError("cannot be read", "a.fbs"), "a.fbs: cannot be read"),
+    (SchemaError("expecting: ;", "a.fbs", 3), "a.fbs:3: expecting: ;"),
     (ResourceExhausted("pool is full"), "pool is full"),
     (ResourceExhausted("pool is full", "raise it"), "pool is full; remedy: raise it"),
 ]
@@ -78,6 +82,7 @@ def test_there_is_an_example_of_each_public_error() -> None:
     [
         (errors.TimeoutError, builtins.TimeoutError),
         (QoSError, ValueError),
+        (SchemaError, ValueError),
         (ConfigError, ValueError),
         (InvalidName, ValueError),
         (VerificationError, ValueError),

@@ -313,7 +313,10 @@ class _Reader:
             # flatc keeps a field's offset in 16 bits.
             stated = [field.uint16(3) for field in fields]
             if (size, alignment) != (each.int32(4), each.int32(3)) or [offset & 0xFFFF for offset in offsets] != stated:
-                raise SchemaError(f"corrupt compiled schema: struct {name} is not laid out by FlatBuffers' rules")
+                raise SchemaError(
+                    f"struct {name} is laid out as its fields do not ask for: the compiled schema is corrupt, or was "
+                    "written without --bfbs-builtins"
+                )
 
 
 def _enum(name: str, each: Table) -> EnumDefinition:
@@ -359,8 +362,7 @@ def _large_default(where: str, written: str, values: Mapping[str, int]) -> int:
     if re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", written, re.ASCII):
         return int(written, 16)
     number = 0
-    for word in written.split():
-        name = word.rpartition(".")[2]
+    for name in written.split():
         if name not in values:
             raise SchemaError(f"the default {written!r} of {where} is not understood")
         number |= values[name]

@@ -66,10 +66,11 @@ class Table:
     def __init__(self, buffer: _Buffer, offset: int) -> None:
         vtable = offset - buffer.integer(_I32, offset)
         self._vtable_bytes = buffer.integer(_U16, vtable)
-        buffer.check(vtable, max(self._vtable_bytes, 4))
         self._size_bytes = buffer.integer(_U16, vtable + 2)
-        # At least its own offset is charged, so that no number of empty ones is free.
-        buffer.charge(offset, max(self._size_bytes, 4))
+        if self._vtable_bytes < 4 or self._size_bytes < 4:
+            raise SchemaError(f"corrupt compiled schema: the table at {offset} is too small to be one")
+        buffer.check(vtable, self._vtable_bytes)
+        buffer.charge(offset, self._size_bytes)
         self._buffer = buffer
         self._offset = offset
         self._vtable = vtable

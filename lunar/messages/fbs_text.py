@@ -226,8 +226,9 @@ def _attributes(field: Field, first: list[str]) -> str:
 
 
 def _documentation(lines: Sequence[str], indent: str) -> list[str]:
-    printed = [part for line in lines for part in line.splitlines() or [""]]
-    return [f"{indent}/// {line}".rstrip() if not line else f"{indent}/// {line}" for line in printed]
+    # A comment ends with its line, and for flatc a file ends with a NUL.
+    printed = [part for line in lines for part in re.split(r"\r\n?|[\n\0]", line)]
+    return [f"{indent}/// {line}" if line else f"{indent}///" for line in printed]
 
 
 def _quoted(text: str) -> str:

@@ -40,6 +40,7 @@ EXAMPLES: list[tuple[LunarError, str]] = [
     (InvalidName("topic", "", "empty"), "invalid topic '': empty"),
     (TypeMismatch("publishing", "str", "bytes"), "publishing: got str, expected bytes"),
     (VerificationError("offset 9 of 8"), "offset 9 of 8"),
+    (SchemaError("Wheel.speed: no such type"), "Wheel.speed: no such type"),
     (
         TransportUnavailable("shm", "no memfd", "use Linux"),
         "transport shm is unavailable: no memfd; remedy: use Linux",
@@ -86,6 +87,7 @@ def test_there_is_an_example_of_each_public_error() -> None:
         (ConfigError, ValueError),
         (InvalidName, ValueError),
         (VerificationError, ValueError),
+        (SchemaError, ValueError),
         (TypeMismatch, TypeError),
     ],
 )

@@ -189,10 +189,6 @@ class VerificationError(LunarError, ValueError):
     """Bytes that came in are not what their schema says."""
 
 
-class SchemaError(LunarError, ValueError):
-    """A schema, or an annotated class that stands for one, is in error: what, and where it matters what is allowed."""
-
-
 class TransportUnavailable(LunarError):
     """A transport cannot run on this host as it is now.
 

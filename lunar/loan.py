@@ -5,16 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from lunar._native import _codec
-
-if TYPE_CHECKING:
-    from lunar._native._bus import Loan, Writer
+from lunar._native._bus import Loan, Writer
 
 __all__ = ["MessageLoan"]
 
-M = TypeVar("M", bound=_codec.Message)
+M = TypeVar("M")
 
 
 class MessageLoan(Generic[M]):
@@ -26,7 +24,7 @@ class MessageLoan(Generic[M]):
     wait, or `async with`, which waits.
 
     Args:
-        writer: The publisher.
+        writer: The publisher's native side.
         plan: Of the message.
         fields: Values, by field.
 
@@ -37,13 +35,13 @@ class MessageLoan(Generic[M]):
     def __init__(self, writer: Writer[M], plan: _codec.Plan, fields: Mapping[str, object]) -> None:
         self._plan = plan
         self._reserved = _codec.reservation(plan, fields)
-        self._loan: Loan = super(type(writer), writer).loan(_codec.size(self._reserved, True))
-        self._message: M | None = None
+        self._loan = Loan(writer, _codec.size(self._reserved, True))
+        self._message: _codec.Message | None = None
 
     def _write(self, buffer: memoryview) -> M:
         _codec.write(self._reserved, buffer, 0, True)
-        self._message = cast("M", _codec.view(self._plan, buffer, True, False))
-        return self._message
+        self._message = _codec.view(self._plan, buffer, True, False)
+        return cast("M", self._message)
 
     def _freeze(self) -> None:
         if self._message is not None:

@@ -8,24 +8,31 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, overload
 
 from lunar.config import MAX_DOMAIN, Config
 from lunar.errors import ClosedError, ConfigError
 from lunar.graph.descriptions import NodeInfo
 from lunar.graph.listeners import Listeners
 from lunar.graph.membership import join, leave, require_same_process
-from lunar.messages import message_type
+from lunar.messages import StructuredType, message_type
 from lunar.names import expand_namespace, expand_topic, full_node_name, validate_node_name
-from lunar.publisher import Publisher
+from lunar.publisher import MessagePublisher, Publisher
 from lunar.qos import QoS
 from lunar.subscription import Subscription
 
 if TYPE_CHECKING:
     from lunar.events import Event
-    from lunar.messages import MessageType
 
 __all__ = ["Node"]
+
+M = TypeVar("M")
+
+
+class _Endpoint(Protocol):
+    """What the node has to close."""
+
+    def close(self) -> None: ...
 
 
 class Node:
@@ -55,7 +62,7 @@ class Node:
         self._pid = os.getpid()
         self._closed = False
         self._lock = threading.Lock()
-        self._endpoints: set[Publisher[object] | Subscription[memoryview]] = set()
+        self._endpoints: set[_Endpoint] = set()
         self._listeners = Listeners()
         self._participant = join(config)
         info = NodeInfo(name, self._namespace, self._pid, os.geteuid())
@@ -80,11 +87,17 @@ class Node:
         """Namespace and name: "/robot/talker"."""
         return full_node_name(self._name, self._namespace)
 
-    def create_publisher(self, message: type, topic: str, *, qos: QoS | None = None) -> Publisher[object]:
+    @overload
+    def create_publisher(  # type: ignore[overload-overlap]  # bytes are no message class
+        self, message: type[bytes], topic: str, *, qos: QoS | None = None
+    ) -> Publisher[object]: ...
+    @overload
+    def create_publisher(self, message: type[M], topic: str, *, qos: QoS | None = None) -> MessagePublisher[M]: ...
+    def create_publisher(self, message: type[M], topic: str, *, qos: QoS | None = None) -> Publisher[M]:
         """Makes a publisher. It belongs to the node, which closes it at the latest.
 
         Args:
-            message: The message type; `bytes` stands for any bytes-like object.
+            message: The message type: a message class, or `bytes`, which stands for any bytes-like object.
             topic: Absolute ("/a"), relative to the namespace ("a") or private to the node ("~/a").
             qos: The profile it offers; default: reliable, keep the last 10.
 
@@ -95,30 +108,57 @@ class Node:
         """
         self._check_open()
         absolute = expand_topic(topic, self._name, self._namespace)
-        kind = cast("MessageType[object, object]", message_type(message))
-        made = Publisher(
-            self._participant, kind, absolute, qos or QoS(), self.full_name, self._listeners.notify, self._forget
+        kind = message_type(message)
+        arguments = (absolute, qos or QoS(), self.full_name, self._listeners.notify, self._forget)
+        made: Publisher[M] = (
+            MessagePublisher(self._participant, kind, *arguments)
+            if isinstance(kind, StructuredType)
+            else Publisher(self._participant, kind, *arguments)
         )
         self._keep(made)
         return made
 
+    @overload
     def create_subscription(
         self,
-        message: type,
+        message: type[bytes],
         topic: str,
         callback: Callable[[memoryview], Awaitable[None] | None] | None = None,
         *,
         qos: QoS | None = None,
-    ) -> Subscription[memoryview]:
+        verify: bool = False,
+    ) -> Subscription[memoryview]: ...
+    @overload
+    def create_subscription(
+        self,
+        message: type[M],
+        topic: str,
+        callback: Callable[[M], Awaitable[None] | None] | None = None,
+        *,
+        qos: QoS | None = None,
+        verify: bool = False,
+    ) -> Subscription[M]: ...
+    def create_subscription(
+        self,
+        message: type,
+        topic: str,
+        callback: Callable[..., Awaitable[None] | None] | None = None,
+        *,
+        qos: QoS | None = None,
+        verify: bool = False,
+    ) -> Subscription[object]:
         """Makes a subscription. It belongs to the node, which closes it at the latest.
 
         Args:
-            message: The message type; `bytes` yields read-only memoryviews on the sender's memory.
+            message: The message type: a message class, whose instances are views of the sender's memory, or `bytes`,
+                which yields read-only memoryviews of it.
             topic: As for `create_publisher`.
             callback: Called for each message in the running loop, one at a time; a coroutine function is awaited. An
                 exception goes to the loop's exception handler, and the next message is delivered. Without one,
                 iterate or receive.
             qos: The profile it requests; default: reliable, keep the last 10.
+            verify: Check each message of a class as a whole when it is received, and raise VerificationError for one
+                that is wrong. Without it, a wrong one from this host raises when the wrong part is read.
 
         Raises:
             ClosedError: The node is closed.
@@ -130,7 +170,7 @@ class Node:
         absolute = expand_topic(topic, self._name, self._namespace)
         if callback is not None:
             asyncio.get_running_loop()
-        made = Subscription(
+        made: Subscription[object] = Subscription(
             self._participant,
             message_type(message),
             absolute,
@@ -138,6 +178,7 @@ class Node:
             self.full_name,
             self._listeners.notify,
             self._forget,
+            verify=verify,
         )
         self._keep(made)
         if callback is not None:
@@ -149,11 +190,11 @@ class Node:
         if self._closed:
             raise ClosedError(f"node {self.full_name} is closed")
 
-    def _keep(self, made: Publisher[object] | Subscription[memoryview]) -> None:
+    def _keep(self, made: _Endpoint) -> None:
         with self._lock:
             self._endpoints.add(made)
 
-    def _forget(self, closed: Publisher[object] | Subscription[memoryview]) -> None:
+    def _forget(self, closed: _Endpoint) -> None:
         with self._lock:
             self._endpoints.discard(closed)
 

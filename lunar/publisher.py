@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from lunar._native._bus import Writer, WriterMatch
 from lunar.errors import ResourceExhausted
 from lunar.graph.descriptions import EndpointInfo
 from lunar.graph.endpoints import LocalPublisher
-from lunar.messages import RAW_BYTES
+from lunar.loan import MessageLoan
+from lunar.messages import StructuredType
 from lunar.qos import spin_ns
 from lunar.statistics import MatchStatistics, PublisherStatistics
 
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from lunar.messages import MessageType
     from lunar.qos import QoS
 
-__all__ = ["Publisher"]
+__all__ = ["MessagePublisher", "Publisher"]
 
 T = TypeVar("T")
+M = TypeVar("M")
 
 
 class Publisher(Writer[T]):
@@ -37,7 +39,7 @@ class Publisher(Writer[T]):
     def __init__(
         self,
         participant: Participant,
-        message: MessageType[T, object],
+        message: MessageType,
         topic: str,
         qos: QoS,
         node_name: str,
@@ -47,10 +49,8 @@ class Publisher(Writer[T]):
         self._participant = participant
         self._on_close = on_close
         history_depth = qos.depth if qos.durability == "transient_local" else 0
-        # Raw bytes need no encoding: the native side takes any buffer.
-        encode = None if cast(object, message) is RAW_BYTES else message.encode
         super().__init__(
-            encode,
+            message.encoder(),
             spin_ns(qos.resources),
             history_depth,
             participant.config.pool_bytes,
@@ -149,6 +149,34 @@ class Publisher(Writer[T]):
 
     def __repr__(self) -> str:
         return f"<{'closed ' if self._closed else ''}Publisher of {self.topic}>"
+
+
+class MessagePublisher(Publisher[M]):
+    """A publisher of messages of a class."""
+
+    def __init__(
+        self,
+        participant: Participant,
+        message: StructuredType,
+        topic: str,
+        qos: QoS,
+        node_name: str,
+        notify: Callable[[Event], None],
+        on_close: Callable[[Publisher[M]], None],
+    ) -> None:
+        super().__init__(participant, message, topic, qos, node_name, notify, on_close)
+        self._plan = message.plan
+
+    def loan(self, /, **fields: object) -> MessageLoan[M]:  # type: ignore[override]  # bytes are loaned by their size
+        """A message in the publisher's memory, to be filled in a `with` or `async with` block; see `MessageLoan`.
+
+        Args:
+            **fields: Values; of a vector of scalars also its length.
+
+        Raises:
+            FieldError: A value is not what its field holds.
+        """
+        return MessageLoan(self, self._plan, fields)
 
 
 def _match_statistics(native: WriterMatch, remote: EndpointInfo) -> MatchStatistics:

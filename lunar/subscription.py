@@ -6,19 +6,16 @@ import asyncio
 import inspect
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from lunar._native._bus import Reader, ReaderMatch
 from lunar.errors import ClosedError
 from lunar.graph.descriptions import EndpointInfo
 from lunar.graph.endpoints import LocalSubscription
-from lunar.messages import RAW_BYTES
 from lunar.qos import spin_ns
 from lunar.statistics import SubscriptionMatchStatistics, SubscriptionStatistics
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
     from lunar.events import Event
     from lunar.graph.participant import Participant
     from lunar.messages import MessageType
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Subscription"]
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 
 
 class Subscription(Reader[T]):
@@ -44,17 +41,19 @@ class Subscription(Reader[T]):
     def __init__(
         self,
         participant: Participant,
-        message: MessageType[ReadableBuffer, T],
+        message: MessageType,
         topic: str,
         qos: QoS,
         node_name: str,
         notify: Callable[[Event], None],
         on_close: Callable[[Subscription[T]], None],
+        *,
+        verify: bool = False,
     ) -> None:
         self._participant = participant
         self._on_close = on_close
         self._delivery: asyncio.Task[None] | None = None
-        decode = None if cast(object, message) is RAW_BYTES else message.decode
+        decode = message.decoder(verify=verify)
         super().__init__(decode, spin_ns(qos.resources), participant.report_fault, self._report_losses)
         info = EndpointInfo(
             id=os.urandom(16).hex(),

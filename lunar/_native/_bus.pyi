@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from _typeshed import FileDescriptorLike, ReadableBuffer
+from _typeshed import FileDescriptorLike
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -117,7 +117,7 @@ class Reader(Generic[T_co]):
     _newest_ns: int
     def __init__(
         self,
-        decode: Callable[[memoryview], T_co] | None,
+        decode: Callable[[memoryview], object] | None,
         spin_ns: int,
         on_fault: Callable[[ReaderMatch, str], None],
         on_lost: Callable[[], None],
@@ -161,7 +161,7 @@ class Writer(Generic[T_contra]):
     _pool_bytes: int
     def __init__(
         self,
-        encode: Callable[[T_contra], ReadableBuffer] | None,
+        encode: object | None,
         spin_ns: int,
         history_depth: int,
         largest_bytes: int,

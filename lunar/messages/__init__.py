@@ -1,16 +1,23 @@
 """Messages: FlatBuffers, written in place and read without a copy.
 
-    types            what publishers and subscriptions ask of a message type
-    coding, plain    messages to bytes and back; to dicts and JSON and back
-    loading          classes from .fbs files        declaring    classes from annotations
-    plan, message    schemas to classes             arrays       vectors of scalars
-    flatc, bfbs, fbs_text, fields, annotations      what schemas are made from
-    identity, evolution, schema_json                what two ends agree on
-    schema           what a schema says
+Where to look: `types` is what publishers and subscriptions ask of a message type; `coding` and `plain` turn messages
+into bytes, dicts and JSON and back; `loading` makes classes from `.fbs` files (by way of `flatc` and `bfbs`),
+`declaring` from annotated classes (`fields`, `annotations`), and both go through `schema`, `plan` and `message`;
+`identity`, `evolution` and `schema_json` are what two ends agree on.
 """
 
 from lunar.messages.coding import decode, encode, encode_into
 from lunar.messages.message import Message
-from lunar.messages.types import RAW_BYTES, MessageType, RawBytes, message_type
+from lunar.messages.types import RAW_BYTES, MessageType, RawBytes, StructuredType, message_type
 
-__all__ = ["RAW_BYTES", "Message", "MessageType", "RawBytes", "decode", "encode", "encode_into", "message_type"]
+__all__ = [
+    "RAW_BYTES",
+    "Message",
+    "MessageType",
+    "RawBytes",
+    "StructuredType",
+    "decode",
+    "encode",
+    "encode_into",
+    "message_type",
+]

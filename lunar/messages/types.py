@@ -1,23 +1,20 @@
 """Message types: how what a user publishes becomes bytes, and what a subscription's user gets.
 
-A `MessageType`'s `hash` is its identity in the graph: ends with other hashes match only where FlatBuffers' evolution rules
-say that each can read what the other writes.
+A `MessageType`'s `hash` is its identity in the graph: ends with other hashes match only where FlatBuffers' evolution
+rules say that each can read what the other writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol, cast
 
 from lunar._native import _codec
 from lunar.errors import TypeMismatch
 from lunar.messages.identity import type_hash
 from lunar.messages.schema import Field, Named, Schema, StructDefinition, TableDefinition
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
-__all__ = ["RAW_BYTES", "BoundMessage", "MessageType", "RawBytes", "StructuredType", "message_type", "root_schema"]
+__all__ = ["RAW_BYTES", "MessageType", "RawBytes", "StructuredType", "message_type", "root_schema"]
 
 
 class MessageType(Protocol):
@@ -36,9 +33,12 @@ class MessageType(Protocol):
         """The type's schema and the name of its root table; None for raw bytes."""
 
     def encoder(self) -> object | None:
-        """What the native writer encodes with: None for buffers that travel as they are."""
+        """What the native writer encodes with: a capsule of the codec, a callable from a message to a buffer, or None.
 
-    def decoder(self, *, verify: bool) -> Callable[[ReadableBuffer], object] | None:
+        None stands for messages that are buffers and travel as they are.
+        """
+
+    def decoder(self, *, verify: bool) -> Callable[[memoryview], object] | None:
         """What turns a received sample's memory into a message; None: the memory itself is the message.
 
         Args:
@@ -73,20 +73,20 @@ class StructuredType:
     """
 
     def __init__(self, cls: type[_codec.Message]) -> None:
-        self._plan: _codec.Plan = cls.__lunar_plan__  # type: ignore[attr-defined]
+        self.plan: Final[_codec.Plan] = cls.__lunar_plan__  # type: ignore[attr-defined]
         schema, root = root_schema(cls)
         self.cls: Final = cls
-        self.name: Final = self._plan.name
+        self.name: Final = self.plan.name
         self.hash: Final = type_hash(schema, root)
         self.described: Final = (schema, root)
 
     def encoder(self) -> object:
         """A capsule: the writer has the message written into its own memory."""
-        return _codec.encoder(self._plan)
+        return _codec.encoder(self.plan)
 
-    def decoder(self, *, verify: bool) -> Callable[[ReadableBuffer], _codec.Message]:
+    def decoder(self, *, verify: bool) -> Callable[[memoryview], _codec.Message]:
         """A view on the sample."""
-        return _codec.decoder(self._plan, verify)
+        return _codec.decoder(self.plan, verify)
 
 
 def root_schema(cls: type) -> tuple[Schema, str]:
@@ -119,7 +119,7 @@ def message_type(python_type: type) -> MessageType:
         return RAW_BYTES
     if python_type in _structured:
         return _structured[python_type]
-    if isinstance(python_type, type) and issubclass(python_type, _codec.Message) and "__lunar_plan__" in vars(python_type):
-        return _structured.setdefault(python_type, StructuredType(python_type))
+    if "__lunar_plan__" in getattr(python_type, "__dict__", ()):
+        return _structured.setdefault(python_type, StructuredType(cast(type[_codec.Message], python_type)))
     expected = "bytes, a class from lunar.msgs or lunar.messages.load(), or one decorated with @lunar.message"
     raise TypeMismatch("choosing a message type", repr(python_type), expected)

@@ -41,11 +41,13 @@ class Numbers:
     name = "tests.Numbers"
     hash = "12" * 16
 
-    def encode(self, value: object) -> bytes:
-        return cast(int, value).to_bytes(8, "little")
+    described = None
 
-    def decode(self, view: memoryview) -> memoryview:
-        return cast(memoryview, int.from_bytes(view, "little"))
+    def encoder(self) -> Callable[[int], bytes]:
+        return lambda value: value.to_bytes(8, "little")
+
+    def decoder(self, *, verify: bool) -> Callable[[memoryview], int]:
+        return lambda view: int.from_bytes(view, "little")
 
 
 @pytest.fixture

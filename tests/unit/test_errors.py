@@ -10,6 +10,7 @@ from lunar.errors import (
     ClosedError,
     ConfigError,
     ContractDenied,
+    FieldError,
     InvalidName,
     LunarError,
     PeerFault,
@@ -87,7 +88,8 @@ def test_there_is_an_example_of_each_public_error() -> None:
         (ConfigError, ValueError),
         (InvalidName, ValueError),
         (VerificationError, ValueError),
-        (SchemaError, ValueError),
+        (FieldError, ValueError),
+        (FieldError, TypeError),
         (TypeMismatch, TypeError),
     ],
 )

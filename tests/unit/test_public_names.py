@@ -14,8 +14,8 @@ NAMES = {
         EventLoop new_event_loop run
         Node Publisher QoS Sample SampleInfo Subscription events qos
         EndpointInfo GraphSnapshot NodeInfo PublisherStatistics SubscriptionStatistics graph_snapshot
-        ClosedError ConfigError ContractDenied InvalidName LunarError PeerFault QoSError ResourceExhausted SchemaError
-        TimeoutError TransportUnavailable TypeMismatch VerificationError WouldBlock
+        ClosedError ConfigError ContractDenied FieldError InvalidName LunarError PeerFault QoSError
+        ResourceExhausted SchemaError TimeoutError TransportUnavailable TypeMismatch VerificationError WouldBlock
         __version__
     """,
     "lunar.events": """

@@ -116,7 +116,7 @@ def with_default_attributes(sources: Sequence[SourceFile]) -> list[bytes] | None
     if not any(places):
         return None
     texts = [_rewritten(source, found) for source, found in zip(sources, places, strict=True)]
-    texts[0] = b'include "%s";' % DECLARATIONS[0].encode() + texts[0].removeprefix(_BYTE_ORDER_MARK)
+    texts[0] = b'include "%s";\n' % DECLARATIONS[0].encode() + texts[0].removeprefix(_BYTE_ORDER_MARK)
     return texts
 
 

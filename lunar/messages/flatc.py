@@ -83,9 +83,10 @@ def find_flatc() -> Path:
     """
     own = os.environ.get("LUNAR_FLATC", "")
     if own:
-        if shutil.which(own) is None:
+        named = shutil.which(own)
+        if named is None:
             raise ConfigError("LUNAR_FLATC", own, "the FlatBuffers compiler's path")
-        return Path(own).absolute() if os.sep in own else Path(shutil.which(own) or own)
+        return Path(named).absolute()
     for folder in (os.path.dirname(sys.executable), sysconfig.get_path("scripts"), None):
         found = shutil.which("flatc", path=folder)
         if found is not None:
@@ -124,7 +125,10 @@ def _compile(flatc: Path, sources: Sequence[SourceFile], include_dirs: Sequence[
         (copies / DECLARATIONS[0]).write_bytes(DECLARATIONS[1])
         for index, text in enumerate(rewritten):
             (copies / f"{index}.fbs").write_bytes(text)
-        return _compiled_file(flatc, copies / "0.fbs", Path(name, "full"), ())
+        try:
+            return _compiled_file(flatc, copies / "0.fbs", Path(name, "full"), ())
+        except SchemaError as error:  # of a file that nobody but us has seen
+            raise SchemaError(f"its defaults cannot be kept: {error.reason}", str(sources[0].path)) from error
 
 
 def _compiled_file(flatc: Path, source: Path, folder: Path, include_dirs: Sequence[Path]) -> bytes:

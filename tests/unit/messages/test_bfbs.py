@@ -200,6 +200,12 @@ def test_defaults_of_included_files_are_kept_too(tmp_path: Path, load: Load) -> 
     assert [fields_of(schema, name)["s"].default for name in "BCT"] == ["b", "c", "t"]
 
 
+def test_a_comment_may_open_a_file_whose_defaults_are_kept(load: Load) -> None:
+    schema = load('/// First.\ntable T { s: string = "t"; }')
+    assert schema.definitions["T"].documentation == ("First.",)
+    assert fields_of(schema)["s"].default == "t"
+
+
 def test_ids_give_the_order(load: Load) -> None:
     schema = load("table V { x: int; } union U { V } table T { b: int (id: 3); u: U (id: 2); a: int (id: 0); }")
     assert [(field.name, field.id) for field in fields_of(schema).values()] == [("a", 0), ("u", 2), ("b", 3)]

@@ -53,9 +53,9 @@ def numbers_of(scalar: Scalar) -> st.SearchStrategy[int | float]:
     if scalar is Scalar.BOOL:
         return st.booleans()
     if scalar.is_float:
-        width = 32 if scalar is Scalar.FLOAT32 else 64
+        floats = st.floats(width=32) if scalar is Scalar.FLOAT32 else st.floats()
         # Of NaNs there is but one.
-        return st.floats(width=width).map(lambda number: math.nan if math.isnan(number) else number)
+        return floats.map(lambda number: math.nan if math.isnan(number) else number)
     least, greatest = scalar.limits
     return st.integers(least, greatest) | st.sampled_from([0, least, greatest])
 
@@ -94,9 +94,11 @@ def structs(draw: st.DrawFn, name: str, inline: list[str]) -> StructDefinition:
 @st.composite
 def unions(draw: st.DrawFn, name: str, members: list[str]) -> UnionDefinition:
     tags = sorted(draw(st.lists(st.integers(1, 255), max_size=3, unique=True)))
-    types = [draw(st.sampled_from([String(), *map(Named, members)])) for _ in tags]
-    alternatives = zip(["One", "Two", "string"], tags, types, strict=False)
-    return UnionDefinition(name, tuple(UnionMember(*each) for each in alternatives), draw(documentation))
+    types: st.SearchStrategy[Named | String] = st.sampled_from([String(), *map(Named, members)])
+    alternatives = [
+        UnionMember(member, tag, draw(types)) for member, tag in zip(["One", "Two", "string"], tags, strict=False)
+    ]
+    return UnionDefinition(name, tuple(alternatives), draw(documentation))
 
 
 @st.composite

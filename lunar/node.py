@@ -138,7 +138,7 @@ class Node:
         qos: QoS | None = None,
         verify: bool = False,
     ) -> Subscription[M]: ...
-    def create_subscription(
+    def create_subscription(  # type: ignore[explicit-any]  # what the callback takes, the overloads say
         self,
         message: type,
         topic: str,

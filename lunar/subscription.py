@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Subscription"]
 
-T = TypeVar("T", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Subscription(Reader[T]):
+class Subscription(Reader[T_co]):
     """Receives a topic's messages; made by `Node.create_subscription`.
 
     Iterate (`async for message in subscription`), or use `receive`, `receive_nowait`, `receive_blocking`,
@@ -46,7 +46,7 @@ class Subscription(Reader[T]):
         qos: QoS,
         node_name: str,
         notify: Callable[[Event], None],
-        on_close: Callable[[Subscription[T]], None],
+        on_close: Callable[[Subscription[T_co]], None],
         *,
         verify: bool = False,
     ) -> None:
@@ -117,10 +117,10 @@ class Subscription(Reader[T]):
             matches=matches,
         )
 
-    def _start_delivery(self, callback: Callable[[T], Awaitable[None] | None]) -> None:
+    def _start_delivery(self, callback: Callable[[T_co], Awaitable[None] | None]) -> None:
         self._delivery = asyncio.create_task(self._deliver_to(callback), name=f"deliver {self.topic}")
 
-    async def _deliver_to(self, callback: Callable[[T], object]) -> None:
+    async def _deliver_to(self, callback: Callable[[T_co], object]) -> None:
         while True:
             try:
                 await self._readable()

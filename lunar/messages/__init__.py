@@ -11,13 +11,15 @@ from lunar.messages.message import Message
 from lunar.messages.types import RAW_BYTES, MessageType, RawBytes, StructuredType, message_type
 
 __all__ = [
-    "RAW_BYTES",
+    # Messages and bytes
     "Message",
-    "MessageType",
-    "RawBytes",
-    "StructuredType",
     "decode",
     "encode",
     "encode_into",
+    # Message types
+    "RAW_BYTES",
+    "MessageType",
+    "RawBytes",
+    "StructuredType",
     "message_type",
 ]

@@ -403,8 +403,11 @@ def test_a_descriptor_that_is_slow_to_close_holds_nobody_up(runtime_dir: Path) -
         async with attacked(runtime_dir) as victim:
             with victim.hostile() as hostile, _lingering() as slow:
                 hostile.greet()
+                hold = threading.Event()
+                victim.node._participant.post(hold.wait)  # or it might be done before we are
                 hostile.send({"op": "bye", "fds": 1}, fds=[slow.fileno()])
                 slow.close()
+                hold.set()
                 await victim.disconnects(hostile, NEITHER)
 
     run(attack())

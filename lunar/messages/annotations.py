@@ -18,15 +18,15 @@ from __future__ import annotations
 
 import enum
 import math
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Final, Union, get_args, get_origin
+from typing import Final, get_args, get_origin
 
 from lunar.errors import SchemaError
 from lunar.messages.declarations import NO_NAMES, Declaration, declarations, first_paragraph
 from lunar.messages.defaults import number_default, reference_default
-from lunar.messages.fields import MISSING, Array, ArrayOf, FieldOptions, Shape
+from lunar.messages.fields import MISSING, ArrayOf, FieldOptions, Shape
+from lunar.messages.hints import alternatives_of, array_of, refused, shown, size_of
 from lunar.messages.schema import Array as FixedArray
 from lunar.messages.schema import (
     Definition,
@@ -53,10 +53,6 @@ _PLAIN: Final[Mapping[object, SchemaType]] = {
     str: String(),
     bytes: Vector(Scalar.UINT8),
 }
-_ALLOWED: Final = (
-    "bool, int, float, lunar.int8 to lunar.float64, str, bytes, lunar.Array[...], an IntEnum or IntFlag, a message "
-    "class, a list of these, a union of message classes and str, and each of these with `| None`"
-)
 _MOST_MEMBERS: Final = 255
 
 
@@ -155,7 +151,7 @@ class _Reader:
     def _enum(self, cls: type[enum.IntEnum] | type[enum.IntFlag]) -> EnumDefinition:
         is_flags = issubclass(cls, enum.IntFlag)
         asked = getattr(cls, "__underlying__", Scalar.UINT32 if is_flags else Scalar.INT32)
-        underlying = asked if isinstance(asked, Scalar) else _scalar(asked)
+        underlying = asked if isinstance(asked, Scalar) else size_of(asked)
         if underlying is None or underlying is Scalar.BOOL or underlying.is_float:
             raise SchemaError(f"{cls.__name__}: __underlying__ is {asked!r}; allowed: lunar.int8 to lunar.uint64")
         least, greatest = underlying.limits
@@ -178,11 +174,11 @@ class _Reader:
 
     def _type(self, annotation: object, where: str, union: str) -> tuple[SchemaType, bool, Shape | None]:
         """What an annotation says: a type, whether it may be None, and of an Array its shape."""
-        alternatives, is_nullable = _alternatives(annotation)
+        alternatives, is_nullable = alternatives_of(annotation)
         if len(alternatives) > 1:
             return self._union(alternatives, where, union), is_nullable, None
         for single in alternatives:
-            array = _array_of(single)
+            array = array_of(single)
             if array is not None:
                 return Vector(self._array_element(array, where)), is_nullable, array.shape
             origin, arguments = get_origin(single), get_args(single)
@@ -191,10 +187,10 @@ class _Reader:
             found = self._single(single, where)
             if found is not None:
                 return found, is_nullable, None
-        raise _refused(where, annotation)
+        raise refused(where, annotation)
 
     def _single(self, annotation: object, where: str) -> SchemaType | None:
-        scalar = _scalar(annotation)
+        scalar = size_of(annotation)
         if scalar is not None:
             return scalar
         if isinstance(annotation, type):
@@ -202,14 +198,14 @@ class _Reader:
         return None
 
     def _element(self, annotation: object, where: str, union: str) -> Scalar | String | Named:
-        alternatives, is_nullable = _alternatives(annotation)
+        alternatives, is_nullable = alternatives_of(annotation)
         if len(alternatives) > 1:
             return self._union(alternatives, where, union)
         found = self._single(alternatives[0], where) if alternatives and not is_nullable else None
         if isinstance(found, Scalar | String | Named):
             return found
         raise SchemaError(
-            f"{where}: {_shown(annotation)} cannot be the element of a sequence; allowed: a number, an enum, str or a "
+            f"{where}: {shown(annotation)} cannot be the element of a sequence; allowed: a number, an enum, str or a "
             "message class, which may hold what else is needed"
         )
 
@@ -222,7 +218,7 @@ class _Reader:
             if isinstance(definition, EnumDefinition | StructDefinition):
                 return found
         raise SchemaError(
-            f"{where}: {_shown(array.element)} cannot be the element of an Array; allowed: numbers and enums, and in a "
+            f"{where}: {shown(array.element)} cannot be the element of an Array; allowed: numbers and enums, and in a "
             "struct structs; use list[...]"
         )
 
@@ -237,7 +233,7 @@ class _Reader:
             return _full_name(cls)
         if cls in self._names or "__lunar_struct__" in vars(cls):
             return self.read_class(cls)
-        raise _refused(where, cls)
+        raise refused(where, cls)
 
     def _union(self, alternatives: Sequence[object], where: str, union: str) -> Named:
         members: dict[str, UnionMember] = {}
@@ -247,7 +243,7 @@ class _Reader:
                 type_ = None
             if not isinstance(type_, Named | String):
                 raise SchemaError(
-                    f"{where}: {_shown(alternative)} cannot be in a union; allowed: message classes, str and None"
+                    f"{where}: {shown(alternative)} cannot be in a union; allowed: message classes, str and None"
                 )
             name = type_.name.rpartition(".")[2] if isinstance(type_, Named) else "String"
             if name in members:
@@ -283,6 +279,7 @@ class _Reader:
         self._check_table_options(type_, options, is_nullable, where)
         if own_shape is not None and self._is_struct_sequence(type_):
             raise SchemaError(f"{where}: an Array of structs can only be in a struct; use list[...]")
+        _check_shape(type_, shape, where)
         # FlatBuffers makes text that is a key required, said or not.
         is_required = options.required or (options.key and isinstance(type_, String))
         default: int | float | str | None = None
@@ -324,21 +321,23 @@ class _Reader:
                 type_ = FixedArray(type_.element, math.prod(lengths))
                 # A single axis goes without saying: its length is the type's.
                 shape = shape if len(shape) > 1 else ()
+        _check_shape(type_, shape, where)
         if is_nullable or not self._is_fixed(type_):
             raise SchemaError(
-                f"{where}: {_shown(declared.annotation)} cannot be in a struct; allowed: numbers, enums, other structs "
+                f"{where}: {shown(declared.annotation)} cannot be in a struct; allowed: numbers, enums, other structs "
                 "and Arrays of these with every length given, none of them with `| None`"
             )
         if options.required or options.deprecated or options.id is not None:
             raise SchemaError(f"{where}: a field of a struct is always there: no required, no deprecated, no id")
         numbers = self._numbers(type_)
+        # A class may say that a number is 0, for type checkers; the schema says no default, as nothing is ever absent.
         default = None if numbers is None else number_default(numbers, options.default, False, where)
         if default or (numbers is None and options.default is not MISSING):
             raise SchemaError(f"{where}: a field of a struct has no default but 0")
         if options.key and numbers is None:
             raise SchemaError(f"{where}: only a number can be the key of a struct")
         words = tuple(options.doc.splitlines())
-        return Field(declared.name, type_, 0, default, key=options.key, shape=shape, documentation=words)
+        return Field(declared.name, type_, 0, key=options.key, shape=shape, documentation=words)
 
     def _numbers(self, type_: SchemaType) -> Scalar | EnumDefinition | None:
         """What the values of a type are, if they are single numbers."""
@@ -359,33 +358,19 @@ def _union_name(declared: Declaration, owner: str) -> str:
     return namespace + dot + (declared.options.union or name + words)
 
 
-def _alternatives(annotation: object) -> tuple[list[object], bool]:
-    """What a union is of, None apart, and whether None is in it."""
-    if type(annotation).__name__ == "TypeAliasType":  # `type X = ...`, from Python 3.12 on
-        return _alternatives(getattr(annotation, "__value__", None))
-    if get_origin(annotation) is Annotated and not _scalar(annotation) and not _array_of(annotation):
-        return _alternatives(get_args(annotation)[0])  # words that are meant for others
-    arguments = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    empty = (None, types.NoneType)
-    return [each for each in arguments if each not in empty], any(each in empty for each in arguments)
-
-
-def _scalar(annotation: object) -> Scalar | None:
-    metadata = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
-    return next((each for each in metadata if isinstance(each, Scalar)), None)
-
-
-def _array_of(annotation: object) -> ArrayOf | None:
-    metadata = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
-    return next((each for each in metadata if isinstance(each, ArrayOf)), None)
-
-
 def _shape(own: Shape | None, options: FieldOptions, where: str) -> Shape:
     if not options.shape:
         return own or ()
     if own != ():
         raise SchemaError(f"{where}: field(shape=...) is for an Array that has no lengths of its own")
     return options.shape
+
+
+def _check_shape(type_: SchemaType, shape: Shape, where: str) -> None:
+    if shape and not (isinstance(type_, Vector | FixedArray) and isinstance(type_.element, Scalar)):
+        raise SchemaError(
+            f"{where}: only an Array of numbers can have lengths, or in a struct one of anything one length"
+        )
 
 
 def _check_keys(cls: type, fields: Sequence[Field]) -> None:
@@ -400,27 +385,3 @@ def _bare(definition: Definition) -> Definition:
         fields = tuple(replace(field, documentation=()) for field in definition.fields)
         return replace(definition, fields=fields, documentation=())
     return replace(definition, documentation=())
-
-
-def _shown(annotation: object) -> str:
-    scalar = _scalar(annotation)
-    if scalar is not None:
-        return f"lunar.{scalar.fbs_name}"
-    if _array_of(annotation) is not None:
-        return "lunar.Array[...]"
-    if annotation is types.NoneType:
-        return "None"
-    return annotation.__qualname__ if isinstance(annotation, type) else repr(annotation)
-
-
-def _refused(where: str, annotation: object) -> SchemaError:
-    remedy = f"allowed: {_ALLOWED}"
-    if annotation in (list, Sequence, Array):
-        remedy = "say of what: list[...], lunar.Array[...]"
-    elif isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        remedy = "derive the enum from IntEnum or IntFlag"
-    elif getattr(get_origin(annotation) or annotation, "__module__", "") == "numpy":
-        remedy = "write lunar.Array[...]"
-    elif isinstance(annotation, type) and annotation.__module__ != "builtins":
-        remedy = f"decorate {annotation.__qualname__} with @lunar.message"
-    return SchemaError(f"{where}: {_shown(annotation)} is not a type that a field of a message can have; {remedy}")

@@ -44,7 +44,7 @@ from lunar.messages.schema import (
     Vector,
 )
 
-__all__ = ["schema_of"]
+__all__ = ["full_name", "schema_of"]
 
 _PLAIN: Final[Mapping[object, SchemaType]] = {
     bool: Scalar.BOOL,
@@ -93,7 +93,7 @@ class _Reader:
 
     def read_class(self, cls: type, name: str | None = None) -> str:
         """Reads a message class that has no schema yet; returns its full name."""
-        name = name or self._names.get(cls) or _full_name(cls)
+        name = name or self._names.get(cls) or full_name(cls)
         source = self._sources.setdefault(name, cls)
         if source is not cls and (source.__module__, source.__qualname__) != (cls.__module__, cls.__qualname__):
             raise SchemaError(f"{name}: two classes have this name, {source!r} and {cls!r}")
@@ -168,7 +168,7 @@ class _Reader:
                 raise SchemaError(
                     f"{cls.__name__}.{name}: {value} is no {underlying.fbs_name}; choose another `__underlying__`"
                 )
-        return EnumDefinition(_full_name(cls), underlying, tuple(values), is_flags, first_paragraph(cls))
+        return EnumDefinition(full_name(cls), underlying, tuple(values), is_flags, first_paragraph(cls))
 
     # ---- types ----
 
@@ -229,8 +229,8 @@ class _Reader:
                 self._put(name, definition)
             return known[1]
         if issubclass(cls, enum.IntEnum | enum.IntFlag):
-            self._put(_full_name(cls), self._enum(cls))
-            return _full_name(cls)
+            self._put(full_name(cls), self._enum(cls))
+            return full_name(cls)
         if cls in self._names or "__lunar_struct__" in vars(cls):
             return self.read_class(cls)
         raise refused(where, cls)
@@ -347,7 +347,7 @@ class _Reader:
         return definition if isinstance(definition, EnumDefinition) else None
 
 
-def _full_name(cls: type) -> str:
+def full_name(cls: type) -> str:
     name: str = vars(cls).get("__lunar_name__", cls.__name__)
     return name
 

@@ -88,7 +88,8 @@ def wire_default(schema: Schema, field: Field) -> str | None:
         return None
     scalar = scalar_of(schema, field.type)
     if scalar is None:
-        return None if field.default is None else str(field.default)
+        # That an absent one reads as empty is a matter of the reader's language: it is not told apart on the wire.
+        return None if field.default in (None, "", "[]") else str(field.default)
     number = 0 if field.default is None else field.default
     if not scalar.is_float:
         return str(int(number))

@@ -52,12 +52,15 @@ class Compiler:
         module: What the classes' `__module__` says.
         given: Classes that exist already, by full name: enums and messages of other schemas, used as they are.
         bases: Base classes and attributes for message classes that a user wrote, by full name.
+        annotated: The schema comes from an annotated class, which says of each sequence whether an absent one is
+            empty; in that of a file any is.
     """
 
     schema: Schema
     module: str
     given: dict[str, type] = field(default_factory=dict)
     bases: Mapping[str, tuple[tuple[type, ...], dict[str, object]]] = field(default_factory=dict)
+    annotated: bool = False
 
     def class_of(self, name: str) -> type:
         """The class of a definition: a message class or an enum.
@@ -99,6 +102,7 @@ class Compiler:
             "__match_args__": tuple(each.name for each in shown),
             "__lunar_plan__": plan,
             "__lunar_schema__": (self.schema, definition.name),
+            "__lunar_classes__": self.given,
             **{each.name: _codec.Field(plan, index) for index, each in enumerate(shown)},
         }
         made = type(definition.name.rpartition(".")[2], (*bases, Message), namespace)
@@ -176,7 +180,8 @@ class Compiler:
         if kind == "string":
             return each.default
         if kind != "scalar":
-            return None if not kind.endswith("s") or each.optional else ()
+            told_apart = each.default is None if self.annotated else _counts(each)[0] > 0
+            return None if not kind.endswith("s") or told_apart else ()
         if each.optional:
             return None
         number = each.default or 0

@@ -1,0 +1,91 @@
+"""Message classes from annotated classes: the decorator `message`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from enum import IntEnum, IntFlag
+from typing import TypeVar, cast, dataclass_transform, get_args, overload
+
+from lunar._native import _codec
+from lunar.errors import SchemaError
+from lunar.messages.annotations import full_name, schema_of
+from lunar.messages.declarations import declarations
+from lunar.messages.fields import ArrayOf, field
+from lunar.messages.plan import Compiler
+from lunar.messages.schema import Schema
+
+__all__ = ["message"]
+
+C = TypeVar("C", bound=type)
+
+_NOT_TAKEN_OVER = frozenset({"__dict__", "__weakref__", "__slots__", "__lunar_struct__", "__annotations__"})
+
+
+@overload
+def message(cls: C, /) -> C: ...
+@overload
+def message(*, struct: bool = False, name: str | None = None) -> Callable[[C], C]: ...
+@dataclass_transform(field_specifiers=(field,))
+def message(cls: C | None = None, /, *, struct: bool = False, name: str | None = None) -> C | Callable[[C], C]:
+    """Makes a message class of an annotated class, as if it came from a `.fbs` file.
+
+    The class that is returned is another one: it has the same methods and a field for each annotation, its constructor
+    takes them by name or in order, and instances compare by value. Field for field it means what the annotations
+    module says.
+
+    Args:
+        cls: The annotated class.
+        struct: Make it a FlatBuffers struct: of fixed size, without text, sequences of free length or tables, and never
+            to be changed; it lies in place wherever it is a field.
+        name: Its full name, "robot.Wheel"; by default the class's own name.
+
+    Raises:
+        SchemaError: The class says what FlatBuffers cannot express.
+    """
+    scope = sys._getframe(1).f_locals
+    if cls is not None:
+        return _made(cls, struct, name, scope)
+    return lambda decorated: _made(decorated, struct, name, scope)
+
+
+def _made(cls: C, struct: bool, name: str | None, scope: Mapping[str, object]) -> C:
+    if "__lunar_plan__" in vars(cls):
+        raise SchemaError(f"{cls.__qualname__} is a message class already")
+    cls.__lunar_struct__ = struct  # type: ignore[attr-defined]
+    schema, root = schema_of(cls, name, scope=scope)
+    bases = tuple(base for base in cls.__bases__ if base is not object and not issubclass(base, _codec.Message))
+    attributes = {key: value for key, value in vars(cls).items() if key not in _NOT_TAKEN_OVER}
+    compiler = Compiler(
+        schema,
+        cls.__module__,
+        given=_mentioned(cls, scope),
+        bases={root: (bases, attributes)},
+        annotated=True,
+    )
+    made = compiler.class_of(root)
+    made.__annotations__ = dict(vars(cls).get("__annotations__", {}))
+    return cast("C", made)
+
+
+def _mentioned(cls: type, scope: Mapping[str, object]) -> dict[str, type]:
+    """The classes that a class's annotations mention, and those that these need, by full name."""
+    found: dict[str, type] = {}
+    for declared in declarations(cls, scope):
+        for mentioned in _classes_in(declared.annotation):
+            if issubclass(mentioned, IntEnum | IntFlag):
+                found[full_name(mentioned)] = mentioned
+            elif "__lunar_plan__" in vars(mentioned):
+                schema, name = cast("tuple[Schema, str]", vars(mentioned)["__lunar_schema__"])
+                for each in schema.closure(name):
+                    found.setdefault(each, vars(mentioned)["__lunar_classes__"].get(each))
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def _classes_in(annotation: object) -> Iterator[type]:
+    if isinstance(annotation, ArrayOf):
+        yield from _classes_in(annotation.element)
+    elif isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _classes_in(argument)

@@ -41,7 +41,8 @@ def schemas(draw: st.DrawFn) -> Schema:
     for name in enums:
         definitions[name] = draw(enum_definitions(name))
     for index, name in enumerate(structs):
-        definitions[name] = draw(struct_definitions(name, [*enums, *structs[:index]]))
+        with_zero = [each for each in enums if _has_zero(definitions[each])]
+        definitions[name] = draw(struct_definitions(name, [*with_zero, *structs[:index]]))
     for name in unions:
         definitions[name] = draw(union_definitions(name, [*tables, *structs]))
     for name in tables:
@@ -152,6 +153,11 @@ def holds_union(type_: SchemaType, definitions: dict[str, Definition]) -> bool:
 
 def _is_enum(name: str) -> bool:
     return name.rpartition(".")[2].startswith("E")
+
+
+def _has_zero(enum: Definition) -> bool:
+    """flatc wants the default of an enum in a struct, which is always 0, to be one of its values."""
+    return isinstance(enum, EnumDefinition) and (enum.bit_flags or 0 in dict(enum.values).values())
 
 
 def _full_name(draw: st.DrawFn, local: str) -> str:

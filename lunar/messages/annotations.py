@@ -348,6 +348,7 @@ class _Reader:
 
 
 def full_name(cls: type) -> str:
+    """The name of a class's or enum's definition: its `__lunar_name__`, or else its own name."""
     name: str = vars(cls).get("__lunar_name__", cls.__name__)
     return name
 

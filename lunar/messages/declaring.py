@@ -77,9 +77,9 @@ def _mentioned(cls: type, scope: Mapping[str, object]) -> dict[str, type]:
                 found[full_name(mentioned)] = mentioned
             elif "__lunar_plan__" in vars(mentioned):
                 schema, name = cast("tuple[Schema, str]", vars(mentioned)["__lunar_schema__"])
-                for each in schema.closure(name):
-                    found.setdefault(each, vars(mentioned)["__lunar_classes__"].get(each))
-    return {name: each for name, each in found.items() if each is not None}
+                classes = cast("dict[str, type]", vars(mentioned)["__lunar_classes__"])
+                found.update({each: classes[each] for each in schema.closure(name) if each in classes})
+    return found
 
 
 def _classes_in(annotation: object) -> Iterator[type]:

@@ -88,8 +88,7 @@ def wire_default(schema: Schema, field: Field) -> str | None:
         return None
     scalar = scalar_of(schema, field.type)
     if scalar is None:
-        # That an absent one reads as empty is a matter of the reader's language: it is not told apart on the wire.
-        return None if field.default in (None, "", "[]") else str(field.default)
+        return None if field.default is None else str(field.default)
     number = 0 if field.default is None else field.default
     if not scalar.is_float:
         return str(int(number))
@@ -131,7 +130,8 @@ def _canonical_field(schema: Schema, field: Field) -> _Canonical:
         field.id,
         field.name,
         type_text(field.type),
-        wire_default(schema, field),
+        # Whether an absent text or sequence reads as empty or as nothing is a matter of the reader's language.
+        None if scalar_of(schema, field.type) is None and field.default in ("", "[]") else wire_default(schema, field),
         field.optional,
         field.required,
         field.deprecated,

@@ -55,12 +55,9 @@ class Interfaces:
         if len(found) == 1:
             return self[found[0]]
         if found:
-            raise AttributeError(
-                f"{name} may be {' or '.join(found)}: ask for one of them by its full name in brackets"
-            )
-        raise AttributeError(
-            f"the schema defines no {name}; it has {', '.join(sorted(self._by_last_name)) or 'nothing'}"
-        )
+            raise AttributeError(f"{name} may be {' or '.join(found)}: ask for one by its full name in brackets")
+        known = ", ".join(sorted(self._by_last_name)) or "nothing"
+        raise AttributeError(f"the schema defines no {name}; it has {known}")
 
     def __dir__(self) -> list[str]:
         return sorted([*super().__dir__(), *self._by_last_name])

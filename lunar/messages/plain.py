@@ -125,9 +125,18 @@ def _to_plain(value: object) -> Plain:
         return value
     if isinstance(value, _codec.Message):
         return to_dict(value)
-    if hasattr(value, "tolist"):  # an array
-        return cast("Plain", value.reshape(-1).tolist() if hasattr(value, "reshape") else value.cast("B").tolist())
+    if isinstance(value, memoryview):
+        return cast("Plain", _flat(value.tolist()))
+    if hasattr(value, "tolist"):  # a NumPy array
+        return cast("Plain", value.reshape(-1).tolist() if hasattr(value, "reshape") else value.tolist())
     return [_to_plain(each) for each in cast("Sequence[object]", value)]
+
+
+def _flat(nested: Sequence[object]) -> list[object]:
+    """Elements in a row, whatever the axes."""
+    if nested and isinstance(nested[0], list):
+        return [element for row in cast("Sequence[list[object]]", nested) for element in _flat(row)]
+    return list(nested)
 
 
 def _tags(union: UnionDefinition, each: Field, value: object) -> Plain:

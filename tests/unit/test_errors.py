@@ -40,6 +40,7 @@ EXAMPLES: list[tuple[LunarError, str]] = [
     (InvalidName("topic", "a b", "no blanks", 1), "invalid topic 'a b' at position 1: no blanks"),
     (InvalidName("topic", "", "empty"), "invalid topic '': empty"),
     (TypeMismatch("publishing", "str", "bytes"), "publishing: got str, expected bytes"),
+    (FieldError("robot.Wheel", "speed", "float32", "fast"), "robot.Wheel.speed: expected float32, got str 'fast'"),
     (VerificationError("offset 9 of 8"), "offset 9 of 8"),
     (SchemaError("Wheel.speed: no such type"), "Wheel.speed: no such type"),
     (

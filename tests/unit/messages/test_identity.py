@@ -157,8 +157,7 @@ OTHER: dict[str, Schema] = {
     "field missing": schema_of(MODE, POSE, SHAPE, replace(STATE, fields=STATE.fields[:-1])),
     "default": with_field(4, default=0.2),
     "default of an enum": with_field(0, default=0),
-    "default of a string": with_field(3, default=""),
-    "default of a vector": with_field(2, default="[]"),
+    "default of a string": with_field(3, default="x"),
     "not optional": with_field(5, optional=False),
     "optional": with_field(4, optional=True),
     "required": with_field(3, required=True),
@@ -178,6 +177,11 @@ OTHER: dict[str, Schema] = {
     "union member's type": with_shape(TEXT, replace(POSED, type=String())),
     "union member added": with_shape(TEXT, POSED, UnionMember("state", 10, Named("robot.State"))),
 }
+
+
+@pytest.mark.parametrize(("place", "default"), [(3, ""), (2, "[]")])
+def test_reading_as_empty_when_absent_is_no_other_meaning(place: int, default: str) -> None:
+    assert type_hash(with_field(place, default=default), "robot.State") == type_hash(BASE, "robot.State")
 
 
 def test_every_other_meaning_has_another_hash() -> None:

@@ -184,7 +184,7 @@ class Compiler:
             return None if not kind.endswith("s") or told_apart else ()
         if each.optional:
             return None
-        number = each.default or 0
+        number = 0 if each.default is None else each.default
         if enum_class is not None:
             return enum_class(int(number)) if int(number) in enum_class._value2member_map_ else int(number)
         if base is Scalar.BOOL:

@@ -176,7 +176,11 @@ int message_thaw(Message *self) {
     }
     for (uint32_t i = 0; i < self->plan->count; i++) {
         const FieldPlan *field = &self->plan->fields[i];
-        PyObject *value = read_field(self, field);
+        uint64_t at;
+        int there = find_field(self->plan, self->memory, self->at, field->id, 0, &at);
+        if (!there)
+            continue; /* stays absent, whatever that reads as */
+        PyObject *value = there > 0 ? read_field(self, field) : NULL;
         if (value && PyObject_TypeCheck(value, Elements_Type)) {
             PyObject *list = PySequence_List(value);
             Py_DECREF(value);

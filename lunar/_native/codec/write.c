@@ -191,6 +191,12 @@ static int decide(const Target *target, const Plan *plan, const FieldPlan *field
             *there &= place->bits != field->default_bits;
     } else if (field->kind == STRUCT && target->reserve) {
         *there = true;
+    } else if (*there && field->kind >= SCALARS && !target->reserve && !(field->flags & REQUIRED) &&
+               field->absent != Py_None) {
+        Py_ssize_t count = PyObject_Size(value); /* an absent one reads as empty, so an empty one need not be there */
+        if (count < 0)
+            return -1;
+        *there = count > 0;
     } else if (!*there && field->flags & REQUIRED) {
         refuse_value(plan, field, Py_None, "it is required");
         return -1;

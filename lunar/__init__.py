@@ -11,7 +11,9 @@ Who may import whom (arrows point down, and a linter checks it):
     errors
 """
 
-from lunar import events, qos
+from typing import TYPE_CHECKING
+
+from lunar import events, messages, qos
 from lunar._native._bus import Sample, SampleInfo
 from lunar._version import __version__
 from lunar.errors import (
@@ -33,12 +35,31 @@ from lunar.errors import (
 )
 from lunar.graph.descriptions import EndpointInfo, GraphSnapshot, NodeInfo
 from lunar.graph.membership import graph_snapshot
+from lunar.loan import MessageLoan
 from lunar.loop import EventLoop, new_event_loop, run
+from lunar.messages import Message
 from lunar.node import Node
-from lunar.publisher import Publisher
+from lunar.publisher import MessagePublisher, Publisher
 from lunar.qos import QoS
 from lunar.statistics import PublisherStatistics, SubscriptionStatistics
 from lunar.subscription import Subscription
+
+if TYPE_CHECKING:
+    from lunar.messages.declaring import message
+    from lunar.messages.fields import (
+        Array,
+        field,
+        float32,
+        float64,
+        int8,
+        int16,
+        int32,
+        int64,
+        uint8,
+        uint16,
+        uint32,
+        uint64,
+    )
 
 __all__ = [
     # Running
@@ -46,6 +67,8 @@ __all__ = [
     "new_event_loop",
     "run",
     # Publishing and subscribing
+    "MessageLoan",
+    "MessagePublisher",
     "Node",
     "Publisher",
     "QoS",
@@ -54,6 +77,22 @@ __all__ = [
     "Subscription",
     "events",
     "qos",
+    # Messages
+    "Array",
+    "Message",
+    "field",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "message",
+    "messages",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
     # Looking
     "EndpointInfo",
     "GraphSnapshot",
@@ -80,3 +119,16 @@ __all__ = [
     # Version
     "__version__",
 ]
+
+_DECLARING = frozenset(__all__[__all__.index("Array") : __all__.index("EndpointInfo")]) - {"Message", "messages"}
+
+
+def __getattr__(name: str) -> object:
+    # What only those need who declare message classes is imported when they do.
+    if name not in _DECLARING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from lunar.messages import declaring, fields
+
+    found: object = getattr(declaring if name == "message" else fields, name)
+    globals()[name] = found
+    return found

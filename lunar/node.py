@@ -15,7 +15,7 @@ from lunar.errors import ClosedError, ConfigError
 from lunar.graph.descriptions import NodeInfo
 from lunar.graph.listeners import Listeners
 from lunar.graph.membership import join, leave, require_same_process
-from lunar.messages import StructuredType, message_type
+from lunar.messages import message_type
 from lunar.names import expand_namespace, expand_topic, full_node_name, validate_node_name
 from lunar.publisher import MessagePublisher, Publisher
 from lunar.qos import QoS
@@ -111,9 +111,9 @@ class Node:
         kind = message_type(message)
         arguments = (absolute, qos or QoS(), self.full_name, self._listeners.notify, self._forget)
         made: Publisher[M] = (
-            MessagePublisher(self._participant, kind, *arguments)
-            if isinstance(kind, StructuredType)
-            else Publisher(self._participant, kind, *arguments)
+            Publisher(self._participant, kind, *arguments)
+            if kind.plan is None
+            else MessagePublisher(self._participant, kind, kind.plan, *arguments)
         )
         self._keep(made)
         return made

@@ -11,11 +11,11 @@ from lunar.errors import ResourceExhausted
 from lunar.graph.descriptions import EndpointInfo
 from lunar.graph.endpoints import LocalPublisher
 from lunar.loan import MessageLoan
-from lunar.messages import StructuredType
 from lunar.qos import spin_ns
 from lunar.statistics import MatchStatistics, PublisherStatistics
 
 if TYPE_CHECKING:
+    from lunar._native import _codec
     from lunar.events import Event
     from lunar.graph.participant import Participant
     from lunar.messages import MessageType
@@ -157,7 +157,8 @@ class MessagePublisher(Publisher[M]):
     def __init__(
         self,
         participant: Participant,
-        message: StructuredType,
+        message: MessageType,
+        plan: _codec.Plan,
         topic: str,
         qos: QoS,
         node_name: str,
@@ -165,7 +166,7 @@ class MessagePublisher(Publisher[M]):
         on_close: Callable[[Publisher[M]], None],
     ) -> None:
         super().__init__(participant, message, topic, qos, node_name, notify, on_close)
-        self._plan = message.plan
+        self._plan = plan
 
     def loan(self, /, **fields: object) -> MessageLoan[M]:  # type: ignore[override]  # bytes are loaned by their size
         """A message in the publisher's memory, to be filled in a `with` or `async with` block; see `MessageLoan`.

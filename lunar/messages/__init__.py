@@ -6,11 +6,25 @@ into bytes, dicts and JSON and back; `loading` makes classes from `.fbs` files (
 `identity`, `evolution` and `schema_json` are what two ends agree on.
 """
 
+from typing import TYPE_CHECKING
+
 from lunar.messages.coding import decode, encode, encode_into
 from lunar.messages.message import Message
-from lunar.messages.types import RAW_BYTES, MessageType, RawBytes, StructuredType, message_type
+from lunar.messages.types import RAW_BYTES, MessageType, RawBytes, message_type
+
+if TYPE_CHECKING:
+    from lunar.messages.loading import Interfaces, load
+    from lunar.messages.plain import from_dict, from_json, to_dict, to_json
 
 __all__ = [
+    # Message classes
+    "Interfaces",
+    "load",
+    # Messages as dicts and JSON
+    "from_dict",
+    "from_json",
+    "to_dict",
+    "to_json",
     # Messages and bytes
     "Message",
     "decode",
@@ -20,6 +34,21 @@ __all__ = [
     "RAW_BYTES",
     "MessageType",
     "RawBytes",
-    "StructuredType",
     "message_type",
 ]
+
+_IMPORTED_LATE = {
+    **dict.fromkeys(("Interfaces", "load"), "loading"),
+    **dict.fromkeys(("from_dict", "from_json", "to_dict", "to_json"), "plain"),
+}
+
+
+def __getattr__(name: str) -> object:
+    # Not everybody loads schemas: what that takes is imported when it is first asked for.
+    if name not in _IMPORTED_LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(f"{__name__}.{_IMPORTED_LATE[name]}"), name)
+    globals()[name] = found
+    return found

@@ -7,14 +7,15 @@ rules say that each can read what the other writes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
-from lunar._native import _codec
 from lunar.errors import TypeMismatch
-from lunar.messages.identity import type_hash
-from lunar.messages.schema import Field, Named, Schema, StructDefinition, TableDefinition
 
-__all__ = ["RAW_BYTES", "MessageType", "RawBytes", "StructuredType", "message_type", "root_schema"]
+if TYPE_CHECKING:
+    from lunar._native import _codec
+    from lunar.messages.schema import Schema
+
+__all__ = ["RAW_BYTES", "MessageType", "RawBytes", "message_type"]
 
 
 class MessageType(Protocol):
@@ -31,6 +32,10 @@ class MessageType(Protocol):
     @property
     def described(self) -> tuple[Schema, str] | None:
         """The type's schema and the name of its root table; None for raw bytes."""
+
+    @property
+    def plan(self) -> _codec.Plan | None:
+        """The plan of its message class; None where there is none, as for raw bytes."""
 
     def encoder(self) -> object | None:
         """What the native writer encodes with: a capsule of the codec, a callable from a message to a buffer, or None.
@@ -53,6 +58,7 @@ class RawBytes:
     # The first 128 bits of the SHA-256 of b"lunar:bytes".
     hash: Final = "3c5aecf5e3208ab724812b8866f55e48"
     described: Final = None
+    plan: Final = None
 
     def encoder(self) -> None:
         """Buffers travel as they are."""
@@ -63,47 +69,6 @@ class RawBytes:
 
 RAW_BYTES: Final = RawBytes()
 """The message type that `bytes` stands for."""
-
-
-class StructuredType:
-    """Messages of a class that was made from a schema.
-
-    Args:
-        cls: The message class.
-    """
-
-    def __init__(self, cls: type[_codec.Message]) -> None:
-        self.plan: Final[_codec.Plan] = cls.__lunar_plan__  # type: ignore[attr-defined]
-        schema, root = root_schema(cls)
-        self.cls: Final = cls
-        self.name: Final = self.plan.name
-        self.hash: Final = type_hash(schema, root)
-        self.described: Final = (schema, root)
-
-    def encoder(self) -> object:
-        """A capsule: the writer has the message written into its own memory."""
-        return _codec.encoder(self.plan)
-
-    def decoder(self, *, verify: bool) -> Callable[[memoryview], _codec.Message]:
-        """A view on the sample."""
-        return _codec.decoder(self.plan, verify)
-
-
-def root_schema(cls: type) -> tuple[Schema, str]:
-    """The schema of a class's messages and the name of their root table.
-
-    A FlatBuffer's root must be a table, so a struct `X` alone travels in a table `XMessage` whose one field it is.
-    """
-    schema: Schema
-    schema, name = cls.__lunar_schema__  # type: ignore[attr-defined]
-    if not isinstance(schema.definitions[name], StructDefinition):
-        return schema, name
-    box = f"{name}Message"
-    field = Field("value", Named(name), 0, required=True)
-    return Schema({**schema.closure(name), box: TableDefinition(box, (field,))}), box
-
-
-_structured: dict[type, StructuredType] = {}
 
 
 def message_type(python_type: type) -> MessageType:
@@ -117,9 +82,9 @@ def message_type(python_type: type) -> MessageType:
     """
     if python_type is bytes:
         return RAW_BYTES
-    if python_type in _structured:
-        return _structured[python_type]
     if "__lunar_plan__" in getattr(python_type, "__dict__", ()):
-        return _structured.setdefault(python_type, StructuredType(cast(type[_codec.Message], python_type)))
+        from lunar.messages.structured import structured_type  # schemas are for those who use them
+
+        return structured_type(python_type)
     expected = "bytes, a class from lunar.msgs or lunar.messages.load(), or one decorated with @lunar.message"
     raise TypeMismatch("choosing a message type", repr(python_type), expected)

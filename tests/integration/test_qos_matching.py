@@ -42,6 +42,7 @@ class Numbers:
     hash = "12" * 16
 
     described = None
+    plan = None
 
     def encoder(self) -> Callable[[int], bytes]:
         return lambda value: value.to_bytes(8, "little")

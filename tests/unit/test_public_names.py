@@ -12,7 +12,8 @@ import lunar
 NAMES = {
     "lunar": """
         EventLoop new_event_loop run
-        Node Publisher QoS Sample SampleInfo Subscription events qos
+        MessageLoan MessagePublisher Node Publisher QoS Sample SampleInfo Subscription events qos
+        Array Message field float32 float64 int8 int16 int32 int64 message messages uint8 uint16 uint32 uint64
         EndpointInfo GraphSnapshot NodeInfo PublisherStatistics SubscriptionStatistics graph_snapshot
         ClosedError ConfigError ContractDenied FieldError InvalidName LunarError PeerFault QoSError
         ResourceExhausted SchemaError TimeoutError TransportUnavailable TypeMismatch VerificationError WouldBlock

@@ -26,4 +26,4 @@ def test_refuses_other_types_and_names_those_that_are_supported(python_type: typ
 
 def test_raw_bytes_travel_as_they_are() -> None:
     kind: MessageType = RAW_BYTES
-    assert (kind.encoder(), kind.decoder(verify=True), kind.described) == (None, None, None)
+    assert (kind.encoder(), kind.decoder(verify=True), kind.described, kind.plan) == (None,) * 4

@@ -107,11 +107,18 @@ class IncompatibleQoS(EndpointEvent):
 
 @dataclass(frozen=True, slots=True)
 class TypeMismatch(EndpointEvent):
-    """The two ends of a topic carry different message types, so they do not match."""
+    """The two ends of a topic carry different message types, so they do not match.
+
+    Attributes:
+        differences: Between two versions of one type, field by field.
+    """
+
+    differences: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         theirs = "" if self.remote is None else f", there {_type_of(self.remote)}"
-        return f"type mismatch, no match: {self._ends('and')}: here {_type_of(self.local)}{theirs}"
+        text = f"type mismatch, no match: {self._ends('and')}: here {_type_of(self.local)}{theirs}"
+        return "; ".join([text, *self.differences])
 
 
 @dataclass(frozen=True, slots=True)

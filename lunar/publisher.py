@@ -70,7 +70,7 @@ class Publisher(Writer[T]):
         )
         end = participant.transport.open_publisher(info.id, participant.config.pool_bytes)
         end.bind(self)  # type: ignore[arg-type]
-        self._local = LocalPublisher(info, self, end, notify)  # type: ignore[arg-type]
+        self._local = LocalPublisher(info, self, end, notify, message.described)  # type: ignore[arg-type]
         participant.add_publisher(self._local)
 
     @property

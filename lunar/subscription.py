@@ -65,7 +65,7 @@ class Subscription(Reader[T_co]):
             node_name=node_name,
             pid=os.getpid(),
         )
-        self._local = LocalSubscription(info, self, notify)
+        self._local = LocalSubscription(info, self, notify, message.described)
         participant.add_subscription(self._local)
 
     @property

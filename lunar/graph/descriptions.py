@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, get_args
 
 from lunar.errors import InvalidName, PeerFault, QoSError
@@ -228,10 +228,13 @@ class GraphSnapshot:
     Attributes:
         nodes: All nodes that answered, ordered by full name and process id.
         unreachable: One reason for each process that is there but did not answer properly.
+        schemas: The schemas of the endpoints' message types as JSON text, by type hash; see
+            `lunar.messages.schema_json`. As the peers have told them: not checked, and no part of `to_dict`.
     """
 
     nodes: tuple[NodeInfo, ...] = ()
     unreachable: tuple[str, ...] = ()
+    schemas: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def endpoints(self) -> tuple[EndpointInfo, ...]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lunar.events import Event, LossCause
     from lunar.graph.descriptions import EndpointInfo
     from lunar.graph.link import Link
+    from lunar.graph.schemas import Described
 
 __all__ = ["LocalPublisher", "LocalSubscription", "MatchCount", "PublisherMatch", "SubscriptionMatch"]
 
@@ -138,6 +139,7 @@ class LocalPublisher:
         writer: Its native side.
         end: Its transport's side.
         notify: Takes its events; any thread.
+        described: Its message type's schema and root table; None: raw bytes.
         count: Its matches, counted.
         matches: By link and the subscription's id.
         ended_lost: Samples that matches which are over had lost, by cause.
@@ -149,6 +151,7 @@ class LocalPublisher:
     writer: Writer[ReadableBuffer]
     end: abc.PublisherEnd
     notify: Callable[[Event], None]
+    described: Described | None = None
     count: MatchCount = field(default_factory=MatchCount)
     matches: dict[tuple[Link, str], PublisherMatch] = field(default_factory=dict)
     ended_lost: dict[LossCause, int] = field(default_factory=dict)
@@ -168,6 +171,7 @@ class LocalSubscription:
     info: EndpointInfo
     reader: Reader[object]
     notify: Callable[[Event], None]
+    described: Described | None = None
     count: MatchCount = field(default_factory=MatchCount)
     matches: dict[tuple[Link, str], SubscriptionMatch] = field(default_factory=dict)
     ended_lost: dict[LossCause, int] = field(default_factory=dict)

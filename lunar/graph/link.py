@@ -25,6 +25,7 @@ from lunar._native._bus import Mapping, Peer
 from lunar._native.control import LAYOUT_VERSION
 from lunar.errors import LunarError, PeerFault, ResourceExhausted, from_errno
 from lunar.graph.disposal import dispose, is_memory
+from lunar.graph.schemas import SchemaTexts
 
 if TYPE_CHECKING:
     from lunar.graph.descriptions import EndpointInfo, NodeInfo
@@ -65,6 +66,8 @@ class Link(abc.Channel):
     Attributes:
         nodes: The peer's nodes by full name.
         endpoints: The peer's endpoints by id.
+        schemas: What it has told of message types.
+        told: Hashes of the types that we have told it of.
         receivers: Its transports' receiving ends by name.
         introduced: We have said who we are.
         nudged: It has asked us to look who is there.
@@ -95,6 +98,8 @@ class Link(abc.Channel):
         self.nodes: dict[str, NodeInfo] = {}
         self.endpoints: dict[str, EndpointInfo] = {}
         self.receivers: dict[str, abc.ReceiverEnd] = {}
+        self.schemas = SchemaTexts()
+        self.told: set[str] = set()
         self.introduced = self.nudged = self.greeted = self.synced = self.closed = self.said_bye = False
         self._peer: Peer | None = None
         self._bell: list[int] = []  # the socket it passed to be rung on; the peer's object owns it

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lunar.graph.descriptions import EndpointInfo
+from lunar.graph.schemas import TypeVerdict
 from lunar.qos import Incompatibility, incompatibilities
 
 __all__ = ["Compatible", "IncompatibleQoS", "MatchDecision", "NoRelation", "TypeMismatch", "match"]
@@ -60,27 +61,32 @@ class TypeMismatch:
     Attributes:
         publisher: One end.
         subscription: The other.
+        differences: Field by field, as the end sees it that judges; empty where the types have different names, or one
+            is not known.
     """
 
     publisher: EndpointInfo
     subscription: EndpointInfo
+    differences: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """A sentence that names both ends and both types."""
         theirs = f"{_type_of(self.publisher)} published, {_type_of(self.subscription)} subscribed"
-        return f"type mismatch between {self.publisher} and {self.subscription}: {theirs}"
+        text = f"type mismatch between {self.publisher} and {self.subscription}: {theirs}"
+        return "; ".join([text, *self.differences])
 
 
 MatchDecision = NoRelation | Compatible | IncompatibleQoS | TypeMismatch
 
 
-def match(publisher: EndpointInfo, subscription: EndpointInfo) -> MatchDecision:
+def match(publisher: EndpointInfo, subscription: EndpointInfo, verdict: TypeVerdict | None = None) -> MatchDecision:
     """Decides how two endpoints relate.
 
     Args:
         publisher: An endpoint of kind "publisher".
         subscription: An endpoint of kind "subscription".
+        verdict: On their types, where the hashes differ and both schemas are known.
 
     Returns:
         The first of these that holds: `NoRelation`, `TypeMismatch`, `IncompatibleQoS`, `Compatible`.
@@ -92,8 +98,8 @@ def match(publisher: EndpointInfo, subscription: EndpointInfo) -> MatchDecision:
         raise ValueError(f"a publisher and a subscription are needed, not {publisher.kind} and {subscription.kind}")
     if publisher.topic != subscription.topic:
         return NoRelation()
-    if publisher.type_hash != subscription.type_hash:
-        return TypeMismatch(publisher, subscription)
+    if publisher.type_hash != subscription.type_hash and (verdict is None or not verdict.compatible):
+        return TypeMismatch(publisher, subscription, () if verdict is None else verdict.differences)
     offered, requested = publisher.qos, subscription.qos
     found = incompatibilities(offered, requested)
     if found:

@@ -16,6 +16,7 @@ from lunar.abc import MatchTerms, Offer
 from lunar.errors import LunarError, PeerFault
 from lunar.graph.endpoints import LocalPublisher, LocalSubscription, PublisherMatch, SubscriptionMatch
 from lunar.graph.matching import Compatible, IncompatibleQoS, TypeMismatch, match
+from lunar.graph.schemas import judge
 
 if TYPE_CHECKING:
     from lunar._native._bus import ReaderMatch, WriterMatch
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lunar.graph.descriptions import EndpointInfo
     from lunar.graph.link import Link
     from lunar.graph.matching import MatchDecision
+    from lunar.graph.schemas import TypeVerdict
 
 __all__ = ["Matchmaker"]
 
@@ -30,6 +32,7 @@ _log = logging.getLogger("lunar")
 
 # At a limit, until it is tried again.
 _MATCH_AGAIN_S = 0.25
+_MAX_VERDICTS = 1000
 
 
 class Matchmaker:
@@ -52,6 +55,7 @@ class Matchmaker:
         self._call_later = call_later
         self.publishers: dict[str, LocalPublisher] = {}
         self.subscriptions: dict[str, LocalSubscription] = {}
+        self._verdicts: dict[tuple[str, str], TypeVerdict | None] = {}  # by the hashes, ours and theirs
 
     @property
     def endpoints(self) -> list[LocalPublisher | LocalSubscription]:
@@ -67,8 +71,24 @@ class Matchmaker:
     def add_subscription(self, local: LocalSubscription) -> None:
         """A subscription was created here; its announcement has been sent."""
         self.subscriptions[local.info.id] = local
-        for _, remote in self._remotes("publisher", local.info.topic):
-            _report_mismatch(match(remote, local.info), local, remote)
+        for link, remote in self._remotes("publisher", local.info.topic):
+            _report_mismatch(match(remote, local.info, self._verdict(local, link, remote)), local, remote)
+
+    def _verdict(
+        self, local: LocalPublisher | LocalSubscription, link: Link, remote: EndpointInfo
+    ) -> TypeVerdict | None:
+        """On the types of two ends of one topic, where they differ; None where there is nothing to judge."""
+        if local.info.topic != remote.topic or local.info.type_hash == remote.type_hash:
+            return None
+        key = (local.info.type_hash, remote.type_hash)
+        if key not in self._verdicts:
+            if len(self._verdicts) >= _MAX_VERDICTS:
+                self._verdicts.clear()
+            theirs = link.schemas.described(remote.type_hash)
+            if theirs is None:
+                return None  # another peer may know better
+            self._verdicts[key] = judge(local.described, theirs)
+        return self._verdicts[key]
 
     def _remotes(self, kind: str, topic: str) -> list[tuple[Link, EndpointInfo]]:
         return [
@@ -85,10 +105,11 @@ class Matchmaker:
                 self._consider_subscription(local, link, remote)
         else:
             for subscription in self.subscriptions.values():
-                _report_mismatch(match(remote, subscription.info), subscription, remote)
+                verdict = self._verdict(subscription, link, remote)
+                _report_mismatch(match(remote, subscription.info, verdict), subscription, remote)
 
     def _consider_subscription(self, local: LocalPublisher, link: Link, remote: EndpointInfo) -> None:
-        decision = match(local.info, remote)
+        decision = match(local.info, remote, self._verdict(local, link, remote))
         if not isinstance(decision, Compatible):
             _report_mismatch(decision, local, remote)
             return
@@ -130,7 +151,7 @@ class Matchmaker:
         if remote is None or remote.kind != "publisher" or key in local.matches:
             offer.refuse()
             raise PeerFault("it offers a match of a publisher that it did not announce, or twice", link.pid)
-        if not isinstance(match(remote, local.info), Compatible):
+        if not isinstance(match(remote, local.info, self._verdict(local, link, remote)), Compatible):
             offer.refuse()
             raise PeerFault(f"it offers a match that cannot be: {remote} and {local.info}", link.pid)
         lifespan_s = remote.qos.lifespan_s
@@ -223,7 +244,7 @@ def _report_mismatch(decision: MatchDecision, local: LocalPublisher | LocalSubsc
     if isinstance(decision, IncompatibleQoS):
         local.notify(events.IncompatibleQoS(local.info, remote, decision.incompatibilities))
     elif isinstance(decision, TypeMismatch):
-        local.notify(events.TypeMismatch(local.info, remote))
+        local.notify(events.TypeMismatch(local.info, remote, decision.differences))
 
 
 def _losses(native: ReaderMatch | WriterMatch) -> dict[LossCause, int]:

@@ -86,10 +86,9 @@ def graph_snapshot(timeout_s: float = 1.0, domain: int | None = None) -> GraphSn
         config = Config(domain, config.runtime_dir, config.group, config.pool_bytes)
     participant = join(config)
     try:
-        nodes, unreachable = participant.snapshot(timeout_s)
+        return participant.snapshot(timeout_s)
     finally:
         leave(participant)
-    return GraphSnapshot(tuple(nodes), tuple(unreachable))
 
 
 def require_same_process(pid: int) -> None:

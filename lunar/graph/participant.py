@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, TypeVarTuple
 from lunar import events
 from lunar.errors import LunarError, PeerFault, ResourceExhausted, from_errno
 from lunar.graph.control import ControlThread
-from lunar.graph.descriptions import EndpointInfo, NodeInfo
+from lunar.graph.descriptions import EndpointInfo, GraphSnapshot, NodeInfo
 from lunar.graph.endpoints import LocalPublisher, LocalSubscription
 from lunar.graph.link import Link, Operation, duplicates
 from lunar.graph.matchmaker import Matchmaker, report_losses
 from lunar.graph.meeting import Meeting
 from lunar.graph.promises import Promises
 from lunar.graph.rendezvous import Rendezvous, is_socket_name
+from lunar.graph.schemas import schema_text
 from lunar.graph.waiting import acquire_bells, release_bells
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Participant:
         self.transport = transport
         self._links: dict[int, Link] = {}
         self._nodes: dict[str, tuple[NodeInfo, Callable[[Event], None]]] = {}
+        self._schema_texts: dict[str, str | None] = {}  # of our own types, by hash
         self._names: set[str] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -165,14 +167,10 @@ class Participant:
         """Samples of this endpoint were lost; at most a few reports a second come of it."""
         self.post(self._report_losses, local)
 
-    def snapshot(self, timeout_s: float) -> tuple[list[NodeInfo], list[str]]:
-        """Waits until everybody who is there now has told everything, then tells who is there.
-
-        Returns:
-            The nodes, endpoints included, and a reason for each process that did not answer.
-        """
+    def snapshot(self, timeout_s: float) -> GraphSnapshot:
+        """Waits until everybody who is there now has told everything, then tells who is there."""
         done = threading.Event()
-        result: list[tuple[list[NodeInfo], list[str]]] = []
+        result: list[GraphSnapshot] = []
         failure: list[LunarError] = []
         give_up_at = time.monotonic() + timeout_s
 
@@ -251,12 +249,22 @@ class Participant:
         link.introduced = True
         link.greet(self.id, self._rendezvous.name, self.config.domain)
         operations: list[Operation] = [{"op": "node", "node": _bare(node)} for node, _ in self._nodes.values()]
-        operations += [
-            {"op": "endpoint", "endpoint": local.info.to_dict()}
-            for local in self.matchmaker.endpoints
-            if local.info.kind in link.announces
-        ]
+        for local in self.matchmaker.endpoints:
+            if local.info.kind in link.announces:
+                operations += self._told(link, local)
         link.send_operations([*operations, {"op": "synced"}])
+
+    def _told(self, link: Link, local: LocalPublisher | LocalSubscription) -> list[Operation]:
+        """What a peer is told of an endpoint: itself, and before that its type, once a link."""
+        endpoint: Operation = {"op": "endpoint", "endpoint": local.info.to_dict()}
+        type_hash = local.info.type_hash
+        if local.described is None or type_hash in link.told:
+            return [endpoint]
+        link.told.add(type_hash)
+        if type_hash not in self._schema_texts:
+            self._schema_texts[type_hash] = schema_text(local.described)
+        text = self._schema_texts[type_hash]
+        return [endpoint] if text is None else [{"op": "schema", "hash": type_hash, "text": text}, endpoint]
 
     def _want_flush(self, link: Link) -> None:
         self.post(self._attend, link)
@@ -379,6 +387,8 @@ class Participant:
                     raise PeerFault(f"it announces more than {_MAX_NODES} nodes", link.pid)
             case "node_gone":
                 link.nodes.pop(str(operation.get("name")), None)
+            case "schema":
+                link.schemas.take(operation, link.pid)
             case "endpoint":
                 self._add_remote(link, EndpointInfo.from_dict(operation.get("endpoint"), pid=link.pid))
             case "endpoint_gone":
@@ -483,7 +493,9 @@ class Participant:
                 link.send_operations([operation])
 
     def _add_endpoint(self, local: LocalPublisher | LocalSubscription) -> None:
-        self._announce({"op": "endpoint", "endpoint": local.info.to_dict()}, local.info.kind)
+        for link in self._links.values():
+            if link.introduced and local.info.kind in link.announces:
+                link.send_operations(self._told(link, local))
         if isinstance(local, LocalPublisher):
             self.matchmaker.add_publisher(local)
         else:
@@ -502,7 +514,7 @@ class Participant:
         unheard = [name for name in self._rendezvous.others() if name not in synced]
         return [name for name in unheard if not self._rendezvous.remove_if_dead(name)]
 
-    def _describe(self, missing: list[str]) -> tuple[list[NodeInfo], list[str]]:
+    def _describe(self, missing: list[str]) -> GraphSnapshot:
         own = [local.info for local in self.matchmaker.endpoints]
         nodes = [_with_endpoints(node, own) for node, _ in self._nodes.values()]
         for link in self._links.values():
@@ -514,7 +526,11 @@ class Participant:
             f"behind {self._rendezvous.directory / name} does not answer"
             for name in missing
         ]
-        return sorted(nodes, key=lambda node: (node.full_name, node.pid)), unreachable
+        schemas = {type_hash: text for type_hash, text in self._schema_texts.items() if text}
+        for link in self._links.values():
+            schemas.update(link.schemas.texts)
+        nodes.sort(key=lambda node: (node.full_name, node.pid))
+        return GraphSnapshot(tuple(nodes), tuple(unreachable), schemas)
 
     def _leave(self) -> None:
         for link in list(self._links.values()):

@@ -104,7 +104,7 @@ class Field:
         id: Its place in the vtable; in a struct, its place in the order. The field of a union has the id of the union's
             value; the one before it is the tag's.
         default: Of a scalar or enum, what it is when absent (an enum's as its number; meaningless if `optional`). Of a
-            string or vector, "" or "[]" if an absent one reads as empty, else None.
+            string its text, of a vector "[]" if an absent one reads as empty; else None.
         optional: A scalar whose absence is told apart (None).
         required: A message without it is none.
         key: Sorted vectors of the table are sorted by it.

@@ -73,6 +73,7 @@ MAX_STRUCT_DEPTH: Final = 64
 """Structs within structs; far below Python's limit of recursion."""
 
 _VERSION: Final = 1
+_MOST_DEFAULT_CHARACTERS: Final = 4096
 _MAX_SHAPE_AXES: Final = 32
 _MAX_SHAPE_ELEMENTS: Final = 2**31
 _SEQUENCE: Final = re.compile(r"\[([^\[\]:]+)(?::([1-9][0-9]{0,5}))?\]")
@@ -363,12 +364,13 @@ class _Reading:
         if scalar is not None:
             default = record.get("default", 0)
             return real_in(default, where, scalar) if scalar.is_float else whole_in(default, where, *scalar.limits)
-        empty = "" if isinstance(type_, String) else "[]" if isinstance(type_, Vector) else None
         if "default" not in record:
             return None
-        if empty is None or record["default"] != empty:
+        default = record["default"]
+        text = isinstance(type_, String) and isinstance(default, str) and len(default) <= _MOST_DEFAULT_CHARACTERS
+        if not text and not (isinstance(type_, Vector) and default == "[]"):
             raise wrong(where, "is none that a field of its type can have")
-        return empty
+        return str(default)
 
     def _key(self, record: Record, type_: SchemaType, where: str) -> bool:
         key = flag_in(record, "key", where)

@@ -55,7 +55,7 @@ MEMBERS = {
     """,
     "EndpointInfo": "from_dict id kind node_name pid qos to_dict topic type_hash type_name",
     "NodeInfo": "endpoints from_dict full_name name namespace pid to_dict uid",
-    "GraphSnapshot": "endpoints from_dict nodes to_dict unreachable",
+    "GraphSnapshot": "endpoints from_dict nodes schemas to_dict unreachable",
 }
 
 

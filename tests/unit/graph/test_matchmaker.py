@@ -14,6 +14,7 @@ from lunar.graph.descriptions import EndpointInfo, EndpointKind
 from lunar.graph.endpoints import LocalPublisher, LocalSubscription
 from lunar.graph.link import Link
 from lunar.graph.matchmaker import Matchmaker, report_losses
+from lunar.graph.schemas import SchemaTexts
 from lunar.qos import QoS
 
 KEEP_ALL = QoS(history="keep_all", depth=7)
@@ -37,6 +38,7 @@ class FakeLink:
         self.forgotten: list[str] = []
         self.receivers = {"shm": SimpleNamespace(forget=self.forgotten.append)}
         self.pid = 12
+        self.schemas = SchemaTexts()
 
 
 class FakeEnd:

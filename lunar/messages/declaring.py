@@ -26,7 +26,7 @@ _NOT_TAKEN_OVER = frozenset({"__dict__", "__weakref__", "__slots__", "__lunar_st
 def message(cls: C, /) -> C: ...
 @overload
 def message(*, struct: bool = False, name: str | None = None) -> Callable[[C], C]: ...
-@dataclass_transform(field_specifiers=(field,))
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
 def message(cls: C | None = None, /, *, struct: bool = False, name: str | None = None) -> C | Callable[[C], C]:
     """Makes a message class of an annotated class, as if it came from a `.fbs` file.
 

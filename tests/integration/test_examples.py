@@ -86,6 +86,25 @@ def test_the_listener_prints_what_the_talker_says(start: Start) -> None:
     assert finish(talker) == (0, "", "")
 
 
+def test_typed_messages_are_shown_as_they_were_sent(start: Start) -> None:
+    viewer = start("typed/viewer.py")
+    publisher = start("typed/publisher.py")
+    assert finish(publisher) == (0, "", "")
+    assert finish(viewer) == (
+        0,
+        """\
+Wheel(stamp_ns=1, speed=2.0, torque=0.0, label=None, ticks=array([0, 1, 2, 3], dtype=int32))
+4096 ticks at 2.5 rad/s, the last 4095
+16428 bytes as a FlatBuffer; equal when read back: True
+r1 is at 1.0, 2.0
+{"header": {"stamp": {"sec": 3, "nanosec": 500}, "frame_id": "imu_link"}, \
+"linear_acceleration": {"x": 0.0, "y": 0.0, "z": 9.81}}
+Wheel(stamp_ns=1, speed=2.0, torque=0.0, label='kept', ticks=array([0, 1, 2, 3], dtype=int32))
+""",
+        "",
+    )
+
+
 def test_the_quick_start_of_the_readme_runs(start: Start, tmp_path: Path) -> None:
     script = tmp_path / "quick_start.py"
     script.write_text((ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0])

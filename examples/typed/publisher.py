@@ -1,4 +1,4 @@
-"""Publishes messages of three kinds: an annotated class, a class of a .fbs file, a standard one. Start viewer.py first."""
+"""Publishes messages of three kinds: annotated class, class of a .fbs file, standard class. Start viewer.py first."""
 
 from pathlib import Path
 

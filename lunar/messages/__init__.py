@@ -8,7 +8,7 @@ into bytes, dicts and JSON and back; `loading` makes classes from `.fbs` files (
 
 from typing import TYPE_CHECKING
 
-from lunar.messages.coding import decode, encode, encode_into
+from lunar.messages.coding import decode, encode, encode_into, to_fbs
 from lunar.messages.message import Message
 from lunar.messages.types import RAW_BYTES, MessageType, RawBytes, message_type
 
@@ -20,6 +20,7 @@ __all__ = [
     # Message classes
     "Interfaces",
     "load",
+    "to_fbs",
     # Messages as dicts and JSON
     "from_dict",
     "from_json",

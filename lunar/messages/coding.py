@@ -9,7 +9,7 @@ from lunar._native import _codec
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["decode", "encode", "encode_into"]
+__all__ = ["decode", "encode", "encode_into", "to_fbs"]
 
 M = TypeVar("M", bound=_codec.Message)
 
@@ -55,3 +55,20 @@ def decode(cls: type[M], buffer: ReadableBuffer, *, verify: bool = True) -> M:
     """
     plan: _codec.Plan = cls.__lunar_plan__  # type: ignore[attr-defined]
     return cast("M", _codec.view(plan, buffer, False, verify))
+
+
+def to_fbs(cls: type) -> str:
+    """Returns the schema of a message class, as text of the FlatBuffers language that flatc accepts.
+
+    Args:
+        cls: The class; a struct is shown by itself, without the table that it travels in alone.
+
+    Raises:
+        SchemaError: A name in it is none in that language.
+    """
+    from lunar.messages.fbs_text import to_fbs as text_of
+    from lunar.messages.schema import Schema, TableDefinition
+
+    schema, name = cast(tuple[Schema, str], cls.__lunar_schema__)  # type: ignore[attr-defined]
+    is_root = isinstance(schema.definitions[name], TableDefinition)
+    return text_of(Schema(schema.closure(name)), name if is_root else None)

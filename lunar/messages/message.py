@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from lunar._native import _codec
 
@@ -24,7 +25,7 @@ class Message(_codec.Message):
     """
 
     __slots__ = ()
-    __match_args__: tuple[str, ...] = ()
+    __match_args__: ClassVar[tuple[str, ...]] = ()
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={_shown(getattr(self, name))}" for name in self.__match_args__)

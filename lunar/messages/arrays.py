@@ -51,7 +51,10 @@ def _numpy_maker(scalar: Scalar, shape: tuple[int | None, ...]) -> ArrayMaker:
     def make(buffer: ReadableBuffer) -> object:
         if isinstance(buffer, array):
             return buffer.reshape(axes) if axes and buffer.ndim != len(axes) else buffer
-        made = from_buffer(buffer, dtype) if memoryview(buffer).nbytes else np.empty(0, dtype)
+        try:
+            made = from_buffer(buffer, dtype)
+        except ValueError:  # it is empty
+            made = np.empty(0, dtype)
         return made.reshape(axes) if axes else made
 
     return make

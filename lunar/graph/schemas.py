@@ -71,7 +71,8 @@ class SchemaTexts:
         try:
             return parse(text, type_hash)
         except VerificationError as error:
-            _log.warning("a peer has told a schema that is none, of the type %s: %s", type_hash[:8], error)
+            # Its text alone: who keeps the record would keep the peer, through the traceback.
+            _log.warning("a peer has told a schema that is none, of the type %s: %s", type_hash[:8], str(error))
             self.texts[type_hash] = ""
             return None
 

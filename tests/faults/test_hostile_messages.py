@@ -1,5 +1,6 @@
 """Socket messages that break the protocol: each ends the link that it came over, and nothing else."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 import lunar
+from lunar import events
 from tests.faults.hostile import Hostile, make_memory
 from tests.faults.victim import attacked, run
 
@@ -63,6 +65,11 @@ def _descriptors_for_news(hostile: Hostile) -> None:
 
 def _too_many_descriptors(hostile: Hostile) -> None:
     hostile.send({"op": "synced", "fds": 200}, fds=[hostile.bells_fd] * 200)
+
+
+def _same_schema_twice(hostile: Hostile) -> None:
+    for _ in range(2):
+        hostile.send({"op": "schema", "hash": "0" * 32, "text": "{}"})
 
 
 def _second_greeting(hostile: Hostile) -> None:
@@ -138,6 +145,11 @@ AFTER_GREETING: dict[str, tuple[Act, str]] = {
     "a lifespan that is no number": (_qos(lifespan_s=float("nan")), "'qos'"),
     "a deadline of for ever": (_qos(deadline_s=float("inf")), "'qos'"),
     "the same endpoint twice": (_twice, "twice"),
+    "a schema of nothing": (_op(op="schema"), "no hash or no text"),
+    "a schema without a hash": (_op(op="schema", hash=HUGE, text="{}"), "no hash or no text"),
+    "a schema that is no text": (_op(op="schema", hash="0" * 32, text={"version": 1}), "no hash or no text"),
+    "a schema that is too long": (_op(op="schema", hash="0" * 32, text=" " * 60_001), "more schemas"),
+    "a schema told twice": (_same_schema_twice, "more schemas"),
     "a transport of nothing": (_op(op="transport"), "transport"),
     "an unknown transport": (_op(op="transport", transport="zmq", body={}), "do not share"),
     "a transport that cannot be looked up": (_op(op="transport", transport={"a": []}, body={}), "do not share"),
@@ -274,3 +286,38 @@ def test_the_fault_is_told_to_every_node(runtime_dir: Path, caplog: pytest.LogCa
 
     run(attack())
     assert "broke the rules" in caplog.text  # nobody listens to the other node's events
+
+
+LIES = {
+    "no JSON": "{",
+    "deep nesting": "[" * 50_000,
+    "another type's": '{"definitions":{"robot.State":{"fields":[],"kind":"table"}},"root":"robot.State","version":1}',
+    "a struct within itself": '{"definitions":{"robot.State":{"fields":[{"name":"s","type":".robot.State"}],'
+    '"kind":"struct"}},"root":"robot.State","version":1}',
+    "numbers without end": '{"version":' + "9" * 5_000 + "}",
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_who_lies_about_a_type_has_no_match(lie: str, runtime_dir: Path) -> None:
+    @lunar.message(name="robot.State")
+    class State:
+        x: lunar.float32
+
+    async def attack() -> None:
+        async with attacked(runtime_dir) as victim:
+            victim.node.create_publisher(State, TOPIC)
+            subscription = victim.node.create_subscription(State, TOPIC)
+            await subscription.wait_for_publishers(1, 10)
+            with victim.hostile() as hostile:
+                hostile.greet()
+                hostile.send({"op": "schema", "hash": "0" * 32, "text": LIES[lie]})
+                mismatched = victim.spawn(victim.event(lambda event: isinstance(event, events.TypeMismatch)))
+                await asyncio.sleep(0)
+                hostile.announce("publisher", TOPIC, type_name="robot.State", type_hash="0" * 32)
+                hostile.announce("subscription", TOPIC, type_name="robot.State", type_hash="0" * 32)
+                await mismatched
+                assert subscription.publisher_count == 1
+                await victim.serves()
+
+    run(attack())

@@ -186,13 +186,20 @@ class Compiler:
             return None
         number = 0 if each.default is None else each.default
         if enum_class is not None:
-            return enum_class(int(number)) if int(number) in enum_class._value2member_map_ else int(number)
+            return _member(enum_class, int(number))
         if base is Scalar.BOOL:
             return bool(number)
         return _rounded(float(number)) if base is Scalar.FLOAT32 else float(number) if base.is_float else int(number)
 
 
 _WITH_PLAN: Final = frozenset({"struct", "table", "structs", "tables"})
+
+
+def _member(enum_class: type[enum.IntEnum], number: int) -> int:
+    try:
+        return enum_class(number)  # flags make members of combinations, and of none, when they are asked
+    except ValueError:
+        return number
 
 
 def _rounded(number: float) -> float:
@@ -226,7 +233,10 @@ def _enum_class(definition: EnumDefinition, module: str) -> type:
     flags = definition.bit_flags
     found = enum.IntFlag(name, values, module=module) if flags else enum.IntEnum(name, values, module=module)
     made = cast(type, found)
+    # An annotated class may mention it, and then reads here what it is.
     made.__lunar_name__ = definition.name  # type: ignore[attr-defined]
+    made.__underlying__ = definition.underlying  # type: ignore[attr-defined]
+    made.__doc__ = "\n".join(line.strip() for line in definition.documentation) or None
     return made
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType, MemberDescriptorType
 from typing import ClassVar, get_origin, get_type_hints
 
@@ -61,6 +61,10 @@ def declarations(cls: type, scope: Mapping[str, object] = NO_NAMES) -> Iterator[
         where = f"{cls.__name__}.{name}"
         if name.startswith("__"):
             continue
+        declared = _declared(owner).get(name)
+        if declared is not None:  # by a message class, whose annotations were evaluated where it was defined
+            yield replace(declared, where=where, options=_options(cls, name))
+            continue
         annotation = _evaluated(_annotations(owner)[name], owner, scope, where)
         if annotation is ClassVar or get_origin(annotation) is ClassVar:
             continue
@@ -73,6 +77,12 @@ def first_paragraph(documented: type) -> tuple[str, ...]:
     """The lines of the first paragraph of a class's own docstring."""
     text = vars(documented).get("__doc__")
     return tuple(inspect.cleandoc(text).split("\n\n")[0].splitlines()) if isinstance(text, str) else ()
+
+
+def _declared(cls: type) -> Mapping[str, Declaration]:
+    """What a class that is a message class already was when it was read."""
+    declared: Mapping[str, Declaration] = vars(cls).get("__lunar_declared__", {})
+    return declared
 
 
 def _annotations(cls: type) -> Mapping[str, object]:
@@ -102,7 +112,10 @@ def _evaluated(annotation: object, owner: type, scope: Mapping[str, object], whe
 
 
 def _options(cls: type, name: str) -> FieldOptions:
-    default = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), MISSING)
+    owner = next((base for base in cls.__mro__ if name in vars(base)), None)
+    default = MISSING if owner is None else vars(owner)[name]
+    if owner is not None and name in _declared(owner):
+        return _declared(owner)[name].options
     if isinstance(default, FieldOptions):
         return default
     # A slot is where the value will lie, not what it is.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
+from reprlib import recursive_repr
+from typing import ClassVar, cast
 
 from lunar._native import _codec
 
@@ -21,12 +22,14 @@ class Message(_codec.Message):
     sample when it is asked for, arrays are read-only views of the sender's memory, and the sample stays alive as long
     as any of them does. `copy()` returns a detached message that can be changed.
 
-    Messages of one type compare by value, and match patterns by field.
+    Messages of one type compare by value, and match patterns by field. Whatever holds NaN equals nothing, not even
+    itself.
     """
 
     __slots__ = ()
     __match_args__: ClassVar[tuple[str, ...]] = ()
 
+    @recursive_repr()
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={_shown(getattr(self, name))}" for name in self.__match_args__)
         return f"{type(self).__name__}({shown})"
@@ -36,9 +39,17 @@ class Message(_codec.Message):
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, memoryview):
-        return f"<{value.nbytes} bytes>" if value.nbytes > _SHOWN_ELEMENTS * 8 else repr(value.tolist())
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes) and len(value) > _SHOWN_ELEMENTS:
-        start = ", ".join(_shown(each) for each in value[:_SHOWN_ELEMENTS])
-        return f"[{start}, ... {len(value)} in all]"
-    return repr(value)
+    if isinstance(value, str | Message) or not hasattr(value, "__getitem__"):
+        return repr(value)
+    # A list, or a row of an array: NumPy is not imported to ask.
+    elements = cast("Sequence[object]", value)
+    shown = [_shown(each) for each in _first(elements)]
+    if len(elements) > _SHOWN_ELEMENTS:
+        shown.append(f"... {len(elements)} in all")
+    return f"[{', '.join(shown)}]"
+
+
+def _first(elements: Sequence[object]) -> Iterable[object]:
+    start = elements[:_SHOWN_ELEMENTS]
+    # Of an array Python's own numbers, which are shorter.
+    return cast("Iterable[object]", start.tolist()) if hasattr(start, "tolist") else start

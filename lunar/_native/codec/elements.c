@@ -59,6 +59,16 @@ static PyObject *elements_repr(PyObject *self) {
     return text;
 }
 
+static PyObject *elements_index(PyObject *self, PyObject *value) {
+    Py_ssize_t index = PySequence_Index(self, value);
+    return index < 0 ? NULL : PyLong_FromSsize_t(index);
+}
+
+static PyObject *elements_count(PyObject *self, PyObject *value) {
+    Py_ssize_t count = PySequence_Count(self, value);
+    return count < 0 ? NULL : PyLong_FromSsize_t(count);
+}
+
 static void elements_dealloc(Elements *self) {
     PyTypeObject *type = Py_TYPE(self);
     Py_DECREF(self->memory);
@@ -67,6 +77,9 @@ static void elements_dealloc(Elements *self) {
     Py_DECREF(type);
 }
 
+static PyMethodDef methods[] = {{"index", elements_index, METH_O, "Place of the first element that equals a value."},
+                                {"count", elements_count, METH_O, "How many elements equal a value."},
+                                {NULL}};
 static PyType_Slot slots[] = {{Py_tp_dealloc, elements_dealloc},
                               {Py_sq_length, elements_length},
                               {Py_sq_item, elements_item},
@@ -75,6 +88,7 @@ static PyType_Slot slots[] = {{Py_tp_dealloc, elements_dealloc},
                               {Py_tp_richcompare, elements_compare},
                               {Py_tp_hash, PyObject_HashNotImplemented},
                               {Py_tp_repr, elements_repr},
+                              {Py_tp_methods, methods},
                               {0, NULL}};
 static PyType_Spec spec = {.name = "lunar._native._codec.Elements",
                            .basicsize = sizeof(Elements),

@@ -215,13 +215,25 @@ static int equal_arrays(const FieldPlan *field, PyObject *left, PyObject *right)
     return equal;
 }
 
+/* Other than PyObject_RichCompareBool, it does not take NaN for equal to itself: a view would make another of it. */
+static int equal_objects(PyObject *left, PyObject *right) {
+    PyObject *result = left && right ? PyObject_RichCompare(left, right, Py_EQ) : NULL;
+    int equal = result ? PyObject_IsTrue(result) : -1;
+    Py_XDECREF(result);
+    return equal;
+}
+
 static int equal_lists(PyObject *left, PyObject *right) {
     if (left == Py_None || right == Py_None)
         return left == right;
-    PyObject *first = PySequence_List(left), *second = first ? PySequence_List(right) : NULL;
-    int equal = second ? PyObject_RichCompareBool(first, second, Py_EQ) : -1;
-    Py_XDECREF(first);
-    Py_XDECREF(second);
+    Py_ssize_t count = PySequence_Size(left), other = PySequence_Size(right);
+    int equal = count < 0 || other < 0 ? -1 : count == other;
+    for (Py_ssize_t i = 0; equal == 1 && i < count; i++) {
+        PyObject *first = PySequence_GetItem(left, i), *second = first ? PySequence_GetItem(right, i) : NULL;
+        equal = equal_objects(first, second);
+        Py_XDECREF(first);
+        Py_XDECREF(second);
+    }
     return equal;
 }
 
@@ -234,7 +246,7 @@ static int equal_field(Message *left, Message *right, const FieldPlan *field) {
         else if (field->kind > SCALARS)
             equal = equal_lists(first, second);
         else
-            equal = PyObject_RichCompareBool(first, second, Py_EQ);
+            equal = equal_objects(first, second);
     }
     Py_XDECREF(first);
     Py_XDECREF(second);

@@ -44,8 +44,10 @@ static int check_object(const Plan *plan, const FieldPlan *field, PyObject *valu
             return -1;
         }
         break;
+    case UNIONS: /* None stands for an alternative of a newer schema */
+        right = value == Py_None || union_member_for(field, value) != NULL;
+        break;
     case UNION:
-    case UNIONS:
         right = union_member_for(field, value) != NULL;
         break;
     default:

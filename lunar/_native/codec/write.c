@@ -135,8 +135,9 @@ static int write_offsets(Target *target, const Plan *plan, const FieldPlan *fiel
         PyObject *value = i < PyList_Size(list) ? PyList_GetItem(list, i) : NULL;
         if (!value)
             return grown_too_large();
+        element = place; /* of None, which has no alternative: nobody follows the offset 0 */
         Py_INCREF(value);
-        int result = write_target(target, plan, field, value, &element);
+        int result = value == Py_None ? 0 : write_target(target, plan, field, value, &element);
         Py_DECREF(value);
         if (result < 0)
             return -1;

@@ -95,7 +95,7 @@ static int copy_struct(uint8_t *to, const Plan *plan, const Message *value) {
         return -1;
     }
     if (to)
-        memcpy(to, value->memory->bytes + value->at, plan->size);
+        memmove(to, value->memory->bytes + value->at, plan->size); /* it may be set to a part of itself */
     return 0;
 }
 
@@ -433,7 +433,7 @@ static int store_numbers(const Plan *plan, const FieldPlan *field, uint8_t *to, 
         Py_XDECREF(kept);
         return -1;
     }
-    memcpy(to, view.buf, (size_t)view.len); /* exactly so many: convert_value has seen to it */
+    memmove(to, view.buf, (size_t)view.len); /* exactly so many: convert_value has seen to it */
     PyBuffer_Release(&view);
     Py_DECREF(kept);
     return 0;
@@ -447,9 +447,14 @@ static int store_structs(const Plan *plan, const FieldPlan *field, uint8_t *to, 
         Py_XDECREF(list);
         return -1;
     }
-    int result = 0;
+    /* By way of other memory: they may be the same structs in another order. */
+    uint8_t *copies = PyMem_Calloc(field->length, field->size);
+    int result = copies ? 0 : (PyErr_NoMemory(), -1);
     for (uint32_t i = 0; result == 0 && i < field->length; i++)
-        result = copy_struct(to + (uint64_t)i * field->size, field->sub, (Message *)PyList_GetItem(list, i));
+        result = copy_struct(copies + (uint64_t)i * field->size, field->sub, (Message *)PyList_GetItem(list, i));
+    if (result == 0)
+        memcpy(to, copies, (uint64_t)field->length * field->size);
+    PyMem_Free(copies);
     Py_DECREF(list);
     return result;
 }

@@ -216,14 +216,23 @@ static PyObject *read_value(Message *self, const FieldPlan *field) {
     if (!*place) {
         if (field->kind < SCALARS || field->absent == Py_None)
             return read_absent(field);
-        *place = empty_vector(field); /* kept: the user may append to it */
+        PyObject *empty = empty_vector(field); /* kept: the user may append to it */
+        if (*place) /* another thread was here */
+            Py_XDECREF(empty);
+        else
+            *place = empty;
     } else if (field->kind == SCALARS && *place != Py_None) {
-        /* Whatever buffer it was set to, it reads as an array. */
-        PyObject *array = PyObject_CallFunctionObjArgs(field->array, *place, NULL);
-        if (!array)
-            return NULL;
-        Py_DECREF(*place);
-        *place = array;
+        /* Whatever buffer it was set to, it reads as an array. Meanwhile another thread may set it to something else. */
+        PyObject *buffer = *place;
+        Py_INCREF(buffer);
+        PyObject *array = PyObject_CallFunctionObjArgs(field->array, buffer, NULL);
+        if (array && array != buffer && *place == buffer) {
+            Py_INCREF(array);
+            *place = array;
+            Py_DECREF(buffer);
+        }
+        Py_DECREF(buffer);
+        return array;
     }
     Py_XINCREF(*place);
     return *place;

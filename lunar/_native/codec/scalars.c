@@ -143,8 +143,10 @@ static int integer_bits(const Plan *plan, const FieldPlan *field, PyObject *valu
     }
     PyObject *number = PyIndex_Check(value) ? PyNumber_Index(value) : NULL;
     if (!number) {
-        if (!PyErr_Occurred())
-            refuse_value(plan, field, value, NULL);
+        if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError))
+            return -1;
+        PyErr_Clear(); /* an array of several numbers, for instance */
+        refuse_value(plan, field, value, NULL);
         return -1;
     }
     int overflow;

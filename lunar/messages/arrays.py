@@ -50,7 +50,7 @@ def _numpy_maker(scalar: Scalar, shape: tuple[int | None, ...]) -> ArrayMaker:
 
     def make(buffer: ReadableBuffer) -> object:
         if isinstance(buffer, array):
-            return buffer.reshape(axes) if axes and buffer.ndim != len(axes) else buffer
+            return buffer if buffer.ndim == max(1, len(axes)) else buffer.reshape(axes or -1)
         try:
             made = from_buffer(buffer, dtype)
         except ValueError:  # it is empty

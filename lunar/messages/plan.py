@@ -132,6 +132,7 @@ class Compiler:
             each.type.length if isinstance(each.type, Array) else 0,
             exactly,
             multiple,
+            tuple(axis or 0 for axis in each.shape),
             _bits(base, each.default),
             self._absent(each, kind, base, enum_class),
             sub,
@@ -139,7 +140,7 @@ class Compiler:
             enum_class,
             None if enum_class is None else {int(member): member for member in enum_class},
             array_maker(base, each.shape) if kind == "scalars" else None,
-            describe_type(each.type, self.schema),
+            describe_type(each.type, self.schema) + _shape_text(each),
         )
 
     def _kind(self, type_: SchemaType) -> tuple[str, Scalar | String | Named]:
@@ -246,6 +247,11 @@ def _scalar_text(scalar: Scalar) -> str:
         return scalar.fbs_name
     low, high = scalar.limits
     return f"{scalar.fbs_name}, {low} to {high}"
+
+
+def _shape_text(each: Field) -> str:
+    axes = ", ".join("any" if axis is None else str(axis) for axis in each.shape)
+    return f", shape ({axes}{',' if len(each.shape) == 1 else ''})" if each.shape else ""
 
 
 def describe_type(type_: SchemaType, schema: Schema) -> str:

@@ -64,6 +64,8 @@ typedef struct {
     uint32_t length;      /* of a fixed array in a struct, else 0 */
     uint32_t exactly;     /* elements that a vector must have, 0: any number */
     uint32_t multiple;    /* ... or of which number it must have a multiple */
+    uint32_t axes;        /* of the shape in which its array is seen; 0 and 1 are the same */
+    uint32_t *shape;      /* [axes], 0: any length */
     uint64_t default_bits;
     PyObject *absent; /* what an absent field reads as; of vectors, None or an empty tuple */
     struct Plan *sub;

@@ -92,18 +92,35 @@ static int check_count(const Plan *plan, const FieldPlan *field, PyObject *value
     return -1;
 }
 
-/* Any buffer of the right format is kept as it is; one that is not contiguous is copied. */
+/* Elements in one row are what is written, so they do for any shape; other axes must be those of the field. */
+static bool shape_fits(const FieldPlan *field, const Py_buffer *view) {
+    if (view->ndim < 2 || field->axes < 2)
+        return view->ndim > 0;
+    if ((uint32_t)view->ndim != field->axes)
+        return false;
+    for (uint32_t i = 0; i < field->axes; i++)
+        if (field->shape[i] && (uint64_t)view->shape[i] != field->shape[i])
+            return false;
+    return true;
+}
+
+/* Any buffer of the right format is kept as it is, if it has a length; one that is not contiguous is copied. */
 static PyObject *convert_buffer(const Plan *plan, const FieldPlan *field, PyObject *value) {
     Py_buffer view;
-    if (PyObject_GetBuffer(value, &view, PyBUF_FULL_RO) < 0)
-        return NULL;
+    if (PyObject_GetBuffer(value, &view, PyBUF_FULL_RO) < 0) {
+        if (PyErr_ExceptionMatches(PyExc_MemoryError))
+            return NULL;
+        PyErr_Clear(); /* NumPy's dates, for instance, are of no format that a buffer knows */
+        return refuse_value(plan, field, value, NULL);
+    }
     PyObject *kept = NULL;
-    if (!scalar_format_fits(view.format, view.itemsize, field->base)) {
+    if (!scalar_format_fits(view.format, view.itemsize, field->base) || !shape_fits(field, &view)) {
         refuse_value(plan, field, value, NULL);
     } else if (check_count(plan, field, value, (uint64_t)(view.len / view.itemsize)) == 0) {
         if (PyBuffer_IsContiguous(&view, 'C')) {
-            Py_INCREF(value);
-            kept = value;
+            kept = PySequence_Check(value) ? value : PyMemoryView_FromObject(value);
+            if (kept == value)
+                Py_INCREF(value);
         } else {
             kept = PyByteArray_FromStringAndSize(NULL, view.len);
             if (kept && PyBuffer_ToContiguous(PyByteArray_AsString(kept), &view, view.len, 'C') < 0)
@@ -114,8 +131,40 @@ static PyObject *convert_buffer(const Plan *plan, const FieldPlan *field, PyObje
     return kept;
 }
 
-static PyObject *convert_numbers(const Plan *plan, const FieldPlan *field, PyObject *value) {
+static bool is_sequence(PyObject *value) {
+    return PySequence_Check(value) && !PyUnicode_Check(value) && !PyDict_Check(value) &&
+           !PyObject_TypeCheck(value, Message_Type);
+}
+
+/* The elements of a list of rows, one axis less deep; takes over `list`. */
+static PyObject *unpack_rows(const Plan *plan, const FieldPlan *field, PyObject *value, PyObject *list,
+                             uint32_t length) {
+    PyObject *flat = PyList_New(0);
+    for (Py_ssize_t i = 0; flat && i < PyList_Size(list); i++) {
+        PyObject *each = PyList_GetItem(list, i), *row = is_sequence(each) ? PySequence_List(each) : NULL;
+        if (!row || PyList_Size(row) != (Py_ssize_t)length) {
+            if (!PyErr_Occurred())
+                refuse_value(plan, field, value, NULL);
+            Py_CLEAR(flat);
+        } else if (PyList_SetSlice(flat, PyList_Size(flat), PyList_Size(flat), row) < 0)
+            Py_CLEAR(flat);
+        Py_XDECREF(row);
+    }
+    Py_DECREF(list);
+    return flat;
+}
+
+/* The numbers of a sequence, which may be nested as the field's shape says. */
+static PyObject *flat_list(const Plan *plan, const FieldPlan *field, PyObject *value) {
     PyObject *list = PySequence_List(value);
+    bool nested = list && field->axes > 1 && PyList_Size(list) && is_sequence(PyList_GetItem(list, 0));
+    for (uint32_t axis = 1; nested && list && axis < field->axes; axis++)
+        list = unpack_rows(plan, field, value, list, field->shape[axis]);
+    return list;
+}
+
+static PyObject *convert_numbers(const Plan *plan, const FieldPlan *field, PyObject *value) {
+    PyObject *list = flat_list(plan, field, value);
     if (!list)
         return NULL;
     Py_ssize_t count = PyList_Size(list);
@@ -146,11 +195,6 @@ static PyObject *convert_elements(const Plan *plan, const FieldPlan *field, PyOb
         return list;
     Py_DECREF(list);
     return NULL;
-}
-
-static bool is_sequence(PyObject *value) {
-    return PySequence_Check(value) && !PyUnicode_Check(value) && !PyDict_Check(value) &&
-           !PyObject_TypeCheck(value, Message_Type);
 }
 
 PyObject *convert_value(const Plan *plan, const FieldPlan *field, PyObject *value) {

@@ -55,6 +55,19 @@ static int parse_members(FieldPlan *field, PyObject *members) {
     return 0;
 }
 
+static int parse_shape(FieldPlan *field, PyObject *shape) {
+    Py_ssize_t axes = PyTuple_Size(shape);
+    if (axes < 0 || !(field->shape = PyMem_Calloc((size_t)axes + 1, sizeof *field->shape)))
+        return -1;
+    for (Py_ssize_t i = 0; i < axes; i++) {
+        unsigned long length = PyLong_AsUnsignedLong(PyTuple_GetItem(shape, i));
+        if (PyErr_Occurred())
+            return -1;
+        field->shape[field->axes++] = (uint32_t)length;
+    }
+    return 0;
+}
+
 static PyObject *keep(PyObject *object) {
     if (object == Py_None)
         return NULL;
@@ -63,12 +76,12 @@ static PyObject *keep(PyObject *object) {
 }
 
 static int parse_field(Plan *self, FieldPlan *field, PyObject *description) {
-    PyObject *name, *absent, *sub, *members, *enum_class, *enum_members, *array, *expected;
+    PyObject *name, *shape, *absent, *sub, *members, *enum_class, *enum_members, *array, *expected;
     unsigned int id;
     unsigned long long default_bits;
-    if (!PyArg_ParseTuple(description, "UbbbIIIIIIIKOOO!OOOU", &name, &field->kind, &field->base, &field->flags, &id,
+    if (!PyArg_ParseTuple(description, "UbbbIIIIIIIO!KOOO!OOOU", &name, &field->kind, &field->base, &field->flags, &id,
                           &field->offset, &field->size, &field->align, &field->length, &field->exactly,
-                          &field->multiple, &default_bits, &absent, &sub, &PyTuple_Type, &members, &enum_class,
+                          &field->multiple, &PyTuple_Type, &shape, &default_bits, &absent, &sub, &PyTuple_Type, &members, &enum_class,
                           &enum_members, &array, &expected))
         return -1;
     bool known = field->kind <= UNIONS && field->base <= FLOAT64 && id < 32766 && field->align && field->size;
@@ -91,7 +104,7 @@ static int parse_field(Plan *self, FieldPlan *field, PyObject *description) {
     field->enum_class = keep(enum_class);
     field->enum_members = keep(enum_members);
     field->array = keep(array);
-    return parse_members(field, members);
+    return parse_shape(field, shape) < 0 ? -1 : parse_members(field, members);
 }
 
 static uint32_t inline_bytes(const FieldPlan *field) {
@@ -174,6 +187,7 @@ static void plan_dealloc(Plan *self) {
         for (uint32_t j = 0; j < field->member_count; j++)
             Py_XDECREF(field->members[j].plan);
         PyMem_Free(field->members);
+        PyMem_Free(field->shape);
         Py_XDECREF(field->name);
         Py_XDECREF(field->absent);
         Py_XDECREF(field->expected);

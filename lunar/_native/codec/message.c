@@ -20,8 +20,36 @@ static int set_value(Message *self, const FieldPlan *field, PyObject *value) {
     return 0;
 }
 
+/* A vector of scalars can be set to as many others. */
+static int set_numbers_in_place(Message *self, const FieldPlan *field, PyObject *value) {
+    uint64_t at, first;
+    uint32_t count;
+    int found = find_field(self->plan, self->memory, self->at, field->id, 4, &at);
+    if (found < 0 || (found && vector_at(self->plan, self->memory, at, field->size, &first, &count) < 0))
+        return -1;
+    PyObject *kept = convert_value(self->plan, field, value);
+    Py_buffer view;
+    if (!kept)
+        return -1;
+    int result = -1;
+    if (!found || kept == Py_None) {
+        refuse_value(self->plan, field, value, "give it, or its length, when the loan is made");
+    } else if (PyObject_GetBuffer(kept, &view, PyBUF_C_CONTIGUOUS) == 0) {
+        if ((uint64_t)view.len == (uint64_t)count * field->size) {
+            memmove((uint8_t *)self->memory->bytes + first, view.buf, (size_t)view.len);
+            result = 0;
+        } else
+            refuse_value(self->plan, field, value, "as many as the loan was made for");
+        PyBuffer_Release(&view);
+    }
+    Py_DECREF(kept);
+    return result;
+}
+
 /* In a loan: what has its place already can be set. */
 static int set_in_place(Message *self, const FieldPlan *field, PyObject *value) {
+    if (field->kind == SCALARS)
+        return set_numbers_in_place(self, field, value);
     uint64_t at, bits;
     bool in_line = field->kind == SCALAR || field->kind == STRUCT;
     int found = in_line ? find_field(self->plan, self->memory, self->at, field->id, field->size, &at) : 0;

@@ -191,6 +191,44 @@ static PyObject *decoder(PyObject *Py_UNUSED(module), PyObject *args) {
     return PyCFunction_NewEx(&decoders[verify ? 1 : 0], plan, NULL);
 }
 
+/* The field of which a loan is given only the length, or NULL. */
+static const FieldPlan *counted_field(const Plan *plan, PyObject *name, PyObject *value) {
+    PyObject *place = PyDict_GetItem(plan->index, name);
+    const FieldPlan *field = place ? &plan->fields[PyLong_AsSize_t(place)] : NULL;
+    bool is_count = PyIndex_Check(value) && !PyBool_Check(value) && !PySequence_Check(value);
+    return is_count && field && field->kind == SCALARS ? field : NULL;
+}
+
+static PyObject *checked_count(const Plan *plan, const FieldPlan *field, PyObject *value) {
+    PyObject *number = PyNumber_Index(value);
+    unsigned long long count = number ? PyLong_AsUnsignedLongLong(number) : 0;
+    if (!PyErr_Occurred() && (!field->exactly || count == field->exactly) &&
+        (field->multiple < 2 || count % field->multiple == 0) && count <= MAX_BYTES)
+        return number;
+    Py_XDECREF(number);
+    PyErr_Clear();
+    return refuse_value(plan, field, value, "or a possible number of elements");
+}
+
+/* Of a struct nothing is kept: its arrays are there in any case. */
+static int reserve_counts(Message *message, PyObject *fields) {
+    PyObject *name, *value;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(fields, &at, &name, &value)) {
+        const FieldPlan *field = counted_field(message->plan, name, value);
+        if (!field)
+            continue;
+        PyObject *count = checked_count(message->plan, field, value);
+        if (!count)
+            return -1;
+        if (message->values)
+            message->values[field - message->plan->fields] = count;
+        else
+            Py_DECREF(count);
+    }
+    return 0;
+}
+
 /* A message of which some vectors are only lengths: `size` and `write` with reserve make room for them. */
 static PyObject *reservation(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *plan_object, *fields, *name, *value;
@@ -200,32 +238,13 @@ static PyObject *reservation(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *others = PyDict_Copy(fields), *empty = PyTuple_New(0), *message = NULL;
     Py_ssize_t at = 0;
     int failed = !others || !empty;
-    while (!failed && PyDict_Next(fields, &at, &name, &value)) {
-        PyObject *place = PyDict_GetItem(plan->index, name);
-        const FieldPlan *field = place ? &plan->fields[PyLong_AsSize_t(place)] : NULL;
-        if (field && field->kind == SCALARS && PyLong_Check(value))
+    while (!failed && PyDict_Next(fields, &at, &name, &value))
+        if (counted_field(plan, name, value))
             failed = PyDict_DelItem(others, name);
-    }
     if (!failed)
         message = PyObject_Call(plan->cls, empty, others);
-    at = 0;
-    while (message && ((Message *)message)->values && PyDict_Next(fields, &at, &name, &value)) {
-        PyObject *place = PyDict_GetItem(plan->index, name);
-        const FieldPlan *field = place ? &plan->fields[PyLong_AsSize_t(place)] : NULL;
-        if (!field || field->kind != SCALARS || !PyLong_Check(value))
-            continue;
-        unsigned long long count = PyLong_AsUnsignedLongLong(value);
-        bool wrong = PyErr_Occurred() || (field->exactly && count != field->exactly) ||
-                     (field->multiple > 1 && count % field->multiple) || count > MAX_BYTES;
-        if (wrong) {
-            PyErr_Clear();
-            refuse_value(plan, field, value, "or a possible number of elements");
-            Py_CLEAR(message);
-            break;
-        }
-        Py_INCREF(value);
-        ((Message *)message)->values[field - plan->fields] = value;
-    }
+    if (message && reserve_counts((Message *)message, fields) < 0)
+        Py_CLEAR(message);
     Py_XDECREF(others);
     Py_XDECREF(empty);
     return message;

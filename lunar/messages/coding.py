@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from lunar._native import _codec
+from lunar.errors import TypeMismatch
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -52,8 +53,11 @@ def decode(cls: type[M], buffer: ReadableBuffer, *, verify: bool = True) -> M:
 
     Raises:
         VerificationError: It is not such a message.
+        TypeMismatch: `cls` is no message class.
     """
-    plan: _codec.Plan = cls.__lunar_plan__  # type: ignore[attr-defined]
+    plan = getattr(cls, "__lunar_plan__", None)
+    if not isinstance(plan, _codec.Plan):
+        raise TypeMismatch("decoding", repr(cls), "a message class")
     return cast("M", _codec.view(plan, buffer, False, verify))
 
 

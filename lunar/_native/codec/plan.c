@@ -79,6 +79,10 @@ static int parse_field(Plan *self, FieldPlan *field, PyObject *description) {
     PyObject *name, *shape, *absent, *sub, *members, *enum_class, *enum_members, *array, *expected;
     unsigned int id;
     unsigned long long default_bits;
+    if (!PyTuple_Check(description)) {
+        PyErr_SetString(PyExc_TypeError, "a field is described by a tuple");
+        return -1;
+    }
     if (!PyArg_ParseTuple(description, "UbbbIIIIIIIO!KOOO!OOOU", &name, &field->kind, &field->base, &field->flags, &id,
                           &field->offset, &field->size, &field->align, &field->length, &field->exactly,
                           &field->multiple, &PyTuple_Type, &shape, &default_bits, &absent, &sub, &PyTuple_Type, &members, &enum_class,

@@ -44,7 +44,18 @@ def prepare_streams() -> None:
 
 def write_json(document: Mapping[str, object] | Sequence[Mapping[str, object]]) -> None:
     """Writes one JSON document, made of JSON-ready values, as one line on stdout."""
-    _write_result(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+    _write_result(escape_unprintable(json.dumps(document, ensure_ascii=False, allow_nan=False)) + "\n")
+
+
+def escape_unprintable(text: str) -> str:
+    """Escapes the characters that are not printable as JSON does; what could control a terminal is none of JSON's own.
+
+    Args:
+        text: JSON, or a part of it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def write_line(text: str = "") -> None:

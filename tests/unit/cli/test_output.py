@@ -99,3 +99,12 @@ def test_messages_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "lunar: waiting\nlunar: warning: odd\nlunar: error: gone\n"
+
+
+def test_nothing_in_json_controls_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    document = {"text": "zażółć 日本 \x1b[31m \x7f \x9b2J \u202e \U000e0001", "quoted": 'a "b" \\ \n'}
+    write_json(document)
+    line = capsys.readouterr().out
+    assert "zażółć 日本" in line
+    assert line.removesuffix("\n").isprintable()
+    assert json.loads(line) == document

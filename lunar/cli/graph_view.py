@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lunar.errors import VerificationError
 from lunar.graph.matching import IncompatibleQoS, TypeMismatch, match
 from lunar.names import expand_topic, split_full_node_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lunar.graph.descriptions import EndpointInfo, GraphSnapshot, NodeInfo
+    from lunar.graph.schemas import Described, TypeVerdict
     from lunar.qos import QoS
 
 HIDDEN_PREFIX = "_"
@@ -26,16 +28,23 @@ class TopicView:
         name: Its absolute name.
         publishers: Its publishers, by node name.
         subscriptions: Its subscriptions, by node name.
+        schemas: What the peers have told of their types, by hash: JSON text, not checked.
     """
 
     name: str
     publishers: tuple[EndpointInfo, ...]
     subscriptions: tuple[EndpointInfo, ...]
+    schemas: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def endpoints(self) -> tuple[EndpointInfo, ...]:
+        """Its publishers, then its subscriptions."""
+        return (*self.publishers, *self.subscriptions)
 
     @property
     def type_names(self) -> tuple[str, ...]:
         """The message types in use; more than one means that some ends do not match."""
-        return tuple(sorted({endpoint.type_name for endpoint in (*self.publishers, *self.subscriptions)}))
+        return tuple(sorted({endpoint.type_name for endpoint in self.endpoints}))
 
     def to_dict(self) -> dict[str, object]:
         """Returns JSON-ready values."""
@@ -85,7 +94,7 @@ def view_topics(snapshot: GraphSnapshot, *, hidden: bool = False) -> list[TopicV
             ends = endpoints.setdefault(endpoint.topic, ([], []))
             ends[endpoint.kind == "subscription"].append(endpoint)
     return [
-        TopicView(name, _by_node(publishers), _by_node(subscriptions))
+        TopicView(name, _by_node(publishers), _by_node(subscriptions), snapshot.schemas)
         for name, (publishers, subscriptions) in sorted(endpoints.items())
     ]
 
@@ -108,9 +117,31 @@ def _by_node(endpoints: Sequence[EndpointInfo]) -> tuple[EndpointInfo, ...]:
 def mismatches(topic: TopicView) -> list[str]:
     """Explains each pair of a publisher and a subscription on a topic that does not match, naming both."""
     decisions = (
-        match(publisher, subscription) for publisher in topic.publishers for subscription in topic.subscriptions
+        match(publisher, subscription, _verdict(topic, publisher.type_hash, subscription.type_hash))
+        for publisher in topic.publishers
+        for subscription in topic.subscriptions
     )
     return [decision.text for decision in decisions if isinstance(decision, TypeMismatch | IncompatibleQoS)]
+
+
+def _verdict(topic: TopicView, published: str, subscribed: str) -> TypeVerdict | None:
+    """On two types, by hash, as the ends themselves judge them; None where there is nothing to judge."""
+    if published == subscribed:
+        return None
+    from lunar.graph.schemas import judge
+
+    return judge(_described(topic, published), _described(topic, subscribed))
+
+
+def _described(topic: TopicView, type_hash: str) -> Described | None:
+    if type_hash not in topic.schemas:
+        return None
+    from lunar.graph.schemas import parse
+
+    try:
+        return parse(topic.schemas[type_hash], type_hash)
+    except VerificationError:
+        return None
 
 
 def summarize_qos(qos: QoS) -> str:

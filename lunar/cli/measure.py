@@ -18,12 +18,14 @@ from lunar.cli.meter import Meter
 from lunar.cli.output import flush_output, write_json, write_line, write_note
 from lunar.cli.qos_choice import metering_qos
 from lunar.cli.quantities import format_bytes, format_count, format_duration, format_rate, plural
-from lunar.cli.snapshots import look_at_topic
+from lunar.cli.snapshots import look_at_topic, wait_for_publisher
+from lunar.cli.topic_types import published_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lunar import Node, Sample, Subscription
+    from lunar.cli.graph_view import TopicView
     from lunar.cli.meter import Measurement
 
 Quantity = Literal["hz", "bw"]
@@ -68,37 +70,42 @@ def run_measure(request: MeasureRequest) -> int:
     topic = look_at_topic(absolute_name(request.topic))
     if not topic.publishers:
         write_note(f"nobody publishes on {topic.name} yet; waiting (Ctrl-C ends)")
-    return session.run(_measure(request, topic.name))
+    return session.run(_measure(request, topic))
 
 
-async def _measure(request: MeasureRequest, topic: str) -> int:
+async def _measure(request: MeasureRequest, topic: TopicView) -> int:
     meter = Meter(window_s=max(request.window_s, request.interval_s))
     async with session.open_node(request.quantity, report_losses=False) as node:
         try:
             async with asyncio.timeout(request.duration_s):
-                await _count(await _subscribe(node, topic, request.depth), meter, request, topic)
+                topic = topic if topic.publishers else await wait_for_publisher(topic.name)
+                await _count(await _subscribe(node, topic, request.depth), meter, request, topic.name)
         except TimeoutError:
             pass  # the duration is over, as wished
         finally:
             total = meter.total(time.monotonic())
-            _print(total, "total", request, topic)
+            _print(total, "total", request, topic.name)
     return exit_codes.OK if total.received else exit_codes.NOT_FOUND
 
 
-async def _subscribe(node: Node, topic: str, depth: int | None) -> Subscription[memoryview]:
+async def _subscribe(node: Node, topic: TopicView, depth: int | None) -> Subscription[object]:
     """Subscribes with a queue as deep as suits the size of the messages, which only a message can tell."""
-    subscription = node.create_subscription(bytes, topic, qos=metering_qos(0, depth))
+    # A sample is decoded when its message is asked for, which never happens here.
+    message = published_type(topic).message
+    subscription: Subscription[object] = node.create_subscription(message, topic.name, qos=metering_qos(0, depth))
     if depth is not None:
         return subscription
-    qos = metering_qos(len(await subscription.receive()))
+    (first,) = await subscription.receive_many(1)
+    qos = metering_qos(first.size_bytes)
+    del first
     if qos == subscription.qos:
         return subscription
-    shallower = node.create_subscription(bytes, topic, qos=qos)
+    shallower: Subscription[object] = node.create_subscription(message, topic.name, qos=qos)
     subscription.close()
     return shallower
 
 
-async def _count(subscription: Subscription[memoryview], meter: Meter, request: MeasureRequest, topic: str) -> NoReturn:
+async def _count(subscription: Subscription[object], meter: Meter, request: MeasureRequest, topic: str) -> NoReturn:
     report_s = time.monotonic() + request.interval_s
     burst = 0
     while True:
@@ -115,9 +122,7 @@ async def _count(subscription: Subscription[memoryview], meter: Meter, request: 
                 _print(measurement, "window", request, topic)
 
 
-async def _next_burst(
-    subscription: Subscription[memoryview], burst: int, until_s: float
-) -> Sequence[Sample[memoryview]]:
+async def _next_burst(subscription: Subscription[object], burst: int, until_s: float) -> Sequence[Sample[object]]:
     """Takes what has come, after a wait that depends on how much it was last time.
 
     Args:

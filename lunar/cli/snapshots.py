@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import lunar
@@ -10,6 +11,9 @@ from lunar.cli.output import write_warning
 
 if TYPE_CHECKING:
     from lunar.graph.descriptions import GraphSnapshot
+
+_LOOK_EVERY_S = 0.1
+"""How often the graph is looked at while somebody is waited for; our node is there, so it costs no connection."""
 
 
 def look_at_graph() -> GraphSnapshot:
@@ -29,7 +33,29 @@ def look_at_topic(name: str) -> TopicView:
     Returns:
         The topic; without endpoints if there is none of that name.
     """
-    for topic in view_topics(look_at_graph(), hidden=True):
+    return _topic(look_at_graph(), name)
+
+
+async def wait_for_publisher(name: str) -> TopicView:
+    """Looks at one topic until somebody publishes on it. Does not block the loop.
+
+    Args:
+        name: Its absolute name.
+
+    Returns:
+        The topic, with a publisher.
+    """
+    while True:
+        # An endpoint of ours would hear of a publisher at once, but without its type there cannot be one: it would be
+        # told of a mismatch, and so would the user of the publisher.
+        topic = _topic(await asyncio.to_thread(lunar.graph_snapshot), name)
+        if topic.publishers:
+            return topic
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def _topic(snapshot: GraphSnapshot, name: str) -> TopicView:
+    for topic in view_topics(snapshot, hidden=True):
         if topic.name == name:
             return topic
     return TopicView(name, (), ())

@@ -59,12 +59,21 @@ def info(topic: Topic, verbose: Verbose = False, as_json: AsJson = False) -> Non
 @app.command(
     epilog=examples(
         "lunar topic echo chatter",
-        "lunar topic echo chatter --count 1 --timeout 5",
-        "lunar topic echo camera --count 1 --raw > image.png",
+        "lunar topic echo odom --field pose.pose.position --count 1 --timeout 5",
+        "lunar topic echo imu --csv --field header.stamp --field linear_acceleration > imu.csv",
+        "lunar topic echo camera --count 1 --raw > image.bin",
     )
 )
 def echo(
     topic: Topic,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option("--field", "-f", metavar="PATH", help="Print this field, as pose.x or cells[3]; repeatable."),
+    ] = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print a header, then a row a message: the fields that are single values.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print long sequences and texts as a whole.")] = False,
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, metavar="N", help="End after N messages.")
     ] = None,
@@ -72,7 +81,7 @@ def echo(
         float | None, typer.Option(min=0.0, metavar="S", help="Give up when no message comes for so many seconds.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Print at most N bytes of a message as text.")
+        int | None, typer.Option(min=1, metavar="N", help="Print at most N bytes of a message of bytes as text.")
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Write the bytes themselves, with nothing between them.")] = False,
     reliability: QosReliability = None,
@@ -82,24 +91,29 @@ def echo(
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the messages on a topic: as text if they are printable, else as a hex dump.
+    """Print the messages on a topic: typed ones by field, bytes as text if they are printable, else as a hex dump.
+
+    The type is asked of the publisher: it need not be known here. A message that is not what its type says is reported
+    and not printed.
 
     By default the QoS is what the publishers offer, so nothing is missed by a mismatch. A publisher is never made to
     wait; messages that are lost because printing is slow are counted on stderr.
     """
     from lunar.cli.echo import EchoRequest, run_echo
+    from lunar.cli.echo_forms import EchoForm
 
-    if raw and as_json:
-        raise typer.BadParameter("--raw and --json exclude each other")
-    request = EchoRequest(
-        topic=topic,
-        qos=qos_wishes(reliability, durability, history, depth),
-        count=count,
-        timeout_s=timeout,
-        form="raw" if raw else "json" if as_json else "text",
-        limit_bytes=limit,
-        verbose=verbose,
+    if raw + as_json + as_csv > 1:
+        raise typer.BadParameter("--raw, --json and --csv exclude each other")
+    if raw and fields:
+        raise typer.BadParameter("--raw and --field exclude each other")
+    form = EchoForm(
+        "raw" if raw else "json" if as_json else "csv" if as_csv else "text",
+        tuple(fields or ()),
+        full,
+        limit,
+        verbose,
     )
+    request = EchoRequest(topic, qos_wishes(reliability, durability, history, depth), count, timeout, form)
     raise typer.Exit(run_echo(request))
 
 

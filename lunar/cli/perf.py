@@ -14,10 +14,13 @@ from lunar.cli.options import AsJson, Reliability, examples
 from lunar.cli.output import Table, write_error, write_json, write_line, write_note, write_table, write_warning
 
 if TYPE_CHECKING:
-    from lunar_perf.compare import Comparison
+    from lunar_perf.results import Failure
     from lunar_perf.tables import TextTable
 
 T = TypeVar("T")
+
+_SIZE_BYTES = 64
+"""Of a payload, where the user says nothing."""
 
 _QUIET_CORES = 0.1
 """What a machine does besides that need not be mentioned."""
@@ -73,7 +76,17 @@ _Wait = Annotated[
 ]
 _Loop = Annotated[Loop, typer.Option(help="Event loop; with --wait sleep, auto means asyncio.")]
 _Size = Annotated[int, typer.Option(min=1, metavar="BYTES", help="Payload size.")]
-_StampedSize = Annotated[int, typer.Option(min=8, metavar="BYTES", help="Payload size, sequence number included.")]
+_EchoedSize = Annotated[int | None, typer.Option(min=1, metavar="BYTES", help="Payload size; default: 64.")]
+_StampedSize = Annotated[
+    int | None, typer.Option(min=8, metavar="BYTES", help="Payload size, sequence number included; default: 64.")
+]
+_Message = Annotated[
+    str,
+    typer.Option(
+        metavar="CLASS",
+        help="Send messages of this class instead of bytes: Imu, Image or another of lunar.msgs, or robot.fbs:State.",
+    ),
+]
 _Loan = Annotated[bool, typer.Option("--loan", help="Publish loaned memory, untouched, instead of copying in.")]
 
 
@@ -83,12 +96,14 @@ _Loan = Annotated[bool, typer.Option("--loan", help="Publish loaned memory, unto
         "lunar perf ping-pong",
         "lunar perf ping-pong --wait spin --size 4194304 --loan",
         "lunar perf ping-pong --wait sleep --loop uvloop --json",
+        "lunar perf ping-pong --wait spin --message Imu",
     ),
 )
 def ping_pong(
     transport: _Transport = Transport.SHM,
     wait: _Wait = Wait.ADAPTIVE,
-    size: _Size = 64,
+    size: _EchoedSize = None,
+    message: _Message = "",
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Round trips to measure.")] = 20_000,
     warmup: Annotated[int, typer.Option(min=1, metavar="N", help="Round trips before that.")] = 1_000,
     loan: _Loan = False,
@@ -104,8 +119,9 @@ def ping_pong(
     from lunar_perf.tables import ping_pong_table
     from lunar_perf.work import Work
 
-    work = Work(size, count=count, warmup=warmup, wait=wait.value, loan=loan, loop=loop.value)
-    write_note(f"{warmup:,} + {count:,} round trips of {size:,} bytes, wait {wait.value}")
+    size_bytes = _size_bytes(message, size)
+    work = Work(size_bytes, message=message, count=count, warmup=warmup, wait=wait.value, loan=loan, loop=loop.value)
+    write_note(f"{warmup:,} + {count:,} round trips of {size_bytes:,} bytes, wait {wait.value}")
     result = _or_exit(lambda: run_ping_pong("lunar", work))
     _show(as_json, ping_pong_json(result, transport.value), [ping_pong_table(result)], result.note)
 
@@ -114,13 +130,15 @@ def ping_pong(
     epilog=examples(
         "lunar perf throughput",
         "lunar perf throughput --batch 64 --receive burst",
+        "lunar perf throughput --message Image --loan",
         "lunar perf throughput --size 1048576 --subscribers 3 --seconds 5 --json",
     )
 )
 def throughput(
     transport: _Transport = Transport.SHM,
     wait: _Wait = Wait.ADAPTIVE,
-    size: _StampedSize = 64,
+    size: _StampedSize = None,
+    message: _Message = "",
     seconds: Annotated[float, typer.Option(min=0.05, metavar="S", help="How long to send.")] = 3.0,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Messages a publish call.")] = 1,
     subscribers: Annotated[int, typer.Option(min=1, metavar="N", help="Receiving processes.")] = 1,
@@ -144,11 +162,15 @@ def throughput(
     from lunar_perf.throughput import run_throughput
     from lunar_perf.work import Work
 
-    form = receive or (Receive.BLOCKING if wait is Wait.SPIN else Receive.ITERATE)
+    form = receive or _usual_form(wait, message)
     _check_form(wait, form, batch, loan)
+    if message and form is not Receive.BURST:
+        raise typer.BadParameter(f"--receive {form.value} counts by a number in the payload; with --message: burst")
+    size_bytes = _size_bytes(message, size)
     work = Work(
-        size,
-        warmup=max(10, min(2000, (1 << 24) // size)),
+        size_bytes,
+        message=message,
+        warmup=max(10, min(2000, (1 << 24) // size_bytes)),
         duration_s=seconds,
         batch=batch,
         loan=loan,
@@ -159,9 +181,29 @@ def throughput(
         depth=depth,
         subscribers=subscribers,
     )
-    write_note(f"sending messages of {size:,} bytes for {seconds:g} s to {subscribers} subscriber(s)")
+    write_note(f"sending messages of {size_bytes:,} bytes for {seconds:g} s to {subscribers} subscriber(s)")
     result = _or_exit(lambda: run_throughput("lunar", work))
     _show(as_json, throughput_json(result, transport.value), [throughput_table(result)], result.note)
+
+
+def _usual_form(wait: Wait, message: str) -> Receive:
+    if message:
+        return Receive.BURST
+    return Receive.BLOCKING if wait is Wait.SPIN else Receive.ITERATE
+
+
+def _size_bytes(message: str, size: int | None) -> int:
+    """The payload's size: what the user said, or a message's own."""
+    from lunar_perf.typed_messages import UnknownMessage, encoded_bytes
+
+    if not message:
+        return _SIZE_BYTES if size is None else size
+    if size is not None:
+        raise typer.BadParameter("--size and --message exclude each other: a message has a size of its own")
+    try:
+        return encoded_bytes(message)
+    except UnknownMessage as error:
+        raise typer.BadParameter(str(error), param_hint="--message") from error
 
 
 def _check_form(wait: Wait, receive: Receive, batch: int, loan: bool) -> None:
@@ -248,6 +290,7 @@ def compare(
     """
     from lunar_perf.compare import compare
     from lunar_perf.peer import PEERS
+    from lunar_perf.plots import write_plot
     from lunar_perf.report import comparison_json
     from lunar_perf.tables import comparison_tables
 
@@ -256,32 +299,30 @@ def compare(
         known = ", ".join(name for name in PEERS if name != "lunar")
         raise typer.BadParameter(f"unknown peer {', '.join(unknown)}; known: {known}")
     comparison = compare(only or [], repetitions=repetitions, quick=quick, sweep=plot is not None, progress=write_note)
-    _warn_of_gaps(comparison)
+    _warn_of_gaps(comparison.unavailable, comparison.results.failures, comparison.background_cores)
     _show(as_json, comparison_json(comparison), comparison_tables(comparison), "")
     if plot is not None:
-        _draw(comparison, plot)
+        _draw(lambda: write_plot(comparison, plot), plot)
 
 
-def _warn_of_gaps(comparison: Comparison) -> None:
+def _warn_of_gaps(unavailable: Mapping[str, str], failures: Sequence[Failure], background_cores: float) -> None:
     from lunar_perf.peer import REMEDY
 
-    for name, reason in comparison.unavailable.items():
+    for name, reason in unavailable.items():
         write_warning(f"{name} is left out: {reason}; remedy: {REMEDY}")
-    for failure in comparison.results.failures:
+    for failure in failures:
         write_warning(f"{failure.key}, repetition {failure.repetition + 1}, gave no result: {failure.reason}")
-    if comparison.background_cores > _QUIET_CORES:
+    if background_cores > _QUIET_CORES:
         write_warning(
-            f"other processes kept {comparison.background_cores:.1f} cores busy meanwhile: absolute figures suffer, "
-            "ratios less so"
+            f"other processes kept {background_cores:.1f} cores busy meanwhile: absolute figures suffer, ratios less so"
         )
 
 
-def _draw(comparison: Comparison, path: Path) -> None:
+def _draw(write: Callable[[], None], path: Path) -> None:
     from lunar_perf.peer import REMEDY
-    from lunar_perf.plots import write_plot
 
     try:
-        write_plot(comparison, path)
+        write()
     except ImportError as error:
         write_error(f"no plot: {error}; remedy: {REMEDY}")
         raise typer.Exit(exit_codes.NOT_FOUND) from error

@@ -26,17 +26,21 @@ class SampleInfo(Protocol):
         ...
 
 
-class StampedSample(Protocol):
-    """What is needed of a sample."""
-
-    @property
-    def message(self) -> memoryview:
-        """The payload."""
-        ...
+class NumberedSample(Protocol):
+    """What is needed of a sample to count it."""
 
     @property
     def info(self) -> SampleInfo:
         """About the payload."""
+        ...
+
+
+class StampedSample(NumberedSample, Protocol):
+    """What is needed of a sample that may be an end marker."""
+
+    @property
+    def message(self) -> memoryview:
+        """The payload."""
         ...
 
 
@@ -75,21 +79,26 @@ class BurstTally:
         Returns:
             Whether more are to come: False once the end marker was in the burst.
         """
-        tally, start, stop = self.tally, 0, len(samples)
+        tally, stop = self.tally, len(samples)
         ended = STAMP.unpack_from(samples[-1].message)[0] == END
         if ended:
             # A best-effort sender repeats the marker, so several may have come together.
             while stop and STAMP.unpack_from(samples[stop - 1].message)[0] == END:
                 stop -= 1
-        if not tally.first_ns:
-            while start < stop and samples[start].info.sequence_number <= self.warmup:
-                start += 1
-        if start < stop:
-            self._count(samples[start].info.sequence_number, samples[stop - 1].info.sequence_number, stop - start)
+        self.add(samples, stop)
         if ended:
             tally.last_ns = time.perf_counter_ns()
             tally.first_ns = tally.first_ns or tally.last_ns
         return not ended
+
+    def add(self, samples: Sequence[NumberedSample], stop: int) -> None:
+        """Count the first ``stop`` samples of a burst, of which none is an end marker."""
+        start = 0
+        if not self.tally.first_ns:
+            while start < stop and samples[start].info.sequence_number <= self.warmup:
+                start += 1
+        if start < stop:
+            self._count(samples[start].info.sequence_number, samples[stop - 1].info.sequence_number, stop - start)
 
     def _count(self, first_number: int, last_number: int, count: int) -> None:
         tally = self.tally

@@ -30,6 +30,7 @@ def ping_pong_json(result: PingPongResult, transport: str) -> dict[str, object]:
         "loan": result.work.loan,
         "cores": list(result.cores),
         "note": result.note,
+        "message": result.work.message or "bytes",
     }
 
 
@@ -55,6 +56,7 @@ def throughput_json(result: ThroughputResult, transport: str) -> dict[str, objec
         ],
         "cores": list(result.cores),
         "note": result.note,
+        "message": result.work.message or "bytes",
     }
 
 
@@ -112,7 +114,7 @@ def number_json(number: Number) -> dict[str, object]:
     return {
         "work": number.work,
         "target": f"{number.sense} {number.target:g} {number.of}",
-        "value": _spread_json(number.value),
+        "value": spread_json(number.value),
         "ours": number.ours,
         "theirs": number.theirs,
         "met": number.met,
@@ -128,7 +130,8 @@ def _transport(peer: str) -> str:
     return "shm" if peer == "lunar" else peer
 
 
-def _spread_json(spread: Spread | None) -> dict[str, float] | None:
+def spread_json(spread: Spread | None) -> dict[str, float] | None:
+    """A figure over the repetitions, to four digits."""
     return None if spread is None else {name: float(f"{value:.4g}") for name, value in asdict(spread).items()}
 
 

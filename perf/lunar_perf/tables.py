@@ -12,6 +12,7 @@ from lunar_perf.numbers import Number, numbers
 from lunar_perf.percentiles import LatencySummary, Spread
 from lunar_perf.ping_pong import PingPongResult
 from lunar_perf.throughput import ThroughputResult
+from lunar_perf.work import Work
 
 _MET = {True: "met", False: "NOT MET", None: "not measured"}
 
@@ -28,15 +29,19 @@ class TextTable:
 def ping_pong_table(result: PingPongResult) -> TextTable:
     """One ping-pong."""
     work = result.work
-    title = f"{work.count:,} round trips of {work.size_bytes:,} B, wait {work.wait}{', loaned' if work.loan else ''}"
+    title = f"{work.count:,} round trips of {_what(work)}, wait {work.wait}{', loaned' if work.loan else ''}"
     headings = ("min us", "p50", "p90", "p99", "p99.9", "max", "CPU s")
     return TextTable(title, headings, [(*_latencies(result.rtt_us), f"{result.cpu_s:.3f}")])
+
+
+def _what(work: Work) -> str:
+    return f"{work.message} messages of {work.size_bytes:,} B" if work.message else f"{work.size_bytes:,} B"
 
 
 def throughput_table(result: ThroughputResult) -> TextTable:
     """One throughput run, a row a receiver."""
     work = result.work
-    title = f"{work.size_bytes:,} B one way, {work.reliability}, batch {work.batch}, wait {work.wait}, {work.receive}"
+    title = f"{_what(work)} one way, {work.reliability}, batch {work.batch}, wait {work.wait}, {work.receive}"
     rows = [
         (
             f"{result.sent:,}",
@@ -80,28 +85,26 @@ def footprint_table(start_up: StartUp, idle: Idle, crowd: Crowd) -> TextTable:
 
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
     """The table of numbers, then every measurement behind it."""
-    return [_numbers_table(comparison), _round_trips_table(comparison), _streams_table(comparison)]
+    shown = numbers_table(numbers(comparison.results), comparison.repetitions)
+    return [shown, _round_trips_table(comparison), _streams_table(comparison)]
 
 
-def _numbers_table(comparison: Comparison) -> TextTable:
+def numbers_table(rows_of: Sequence[Number], repetitions: int) -> TextTable:
+    """Every target beside what was measured."""
     headings = ("work", "target", "measured (min to max)", "ours", "theirs", "", "note")
     rows = [
         (
             number.work,
             f"{'<=' if number.sense == 'at most' else '>='} {number.target:g} {number.of}",
-            _spread(number.value),
+            spread_text(number.value),
             number.ours,
             number.theirs,
             _MET[number.met],
             number.note,
         )
-        for number in _listed(comparison)
+        for number in rows_of
     ]
-    return TextTable(f"Numbers, medians of {comparison.repetitions} repetitions", headings, rows)
-
-
-def _listed(comparison: Comparison) -> list[Number]:
-    return numbers(comparison.results)
+    return TextTable(f"Numbers, medians of {repetitions} repetitions", headings, rows)
 
 
 def _round_trips_table(comparison: Comparison) -> TextTable:
@@ -112,7 +115,7 @@ def _round_trips_table(comparison: Comparison) -> TextTable:
             by_median = sorted(runs, key=lambda run: run.rtt_us.p50)
             middle = by_median[len(by_median) // 2]
             size = f"{measurement.work.size_bytes:,}"
-            medians = _spread(Spread.of([run.rtt_us.p50 for run in runs]))
+            medians = spread_text(Spread.of([run.rtt_us.p50 for run in runs]))
             cpu = f"{middle.cpu_s / middle.elapsed_s:.2f}" if middle.elapsed_s > 0 else ""
             rows.append((measurement.label, size, medians, *_latencies(middle.rtt_us), cpu))
     headings = ("round trip", "bytes", "p50 us (min to max)", "min", "p50", "p90", "p99", "p99.9", "max", "cores")
@@ -143,7 +146,8 @@ def _latencies(summary: LatencySummary) -> tuple[str, ...]:
     return tuple(f"{figure:,.2f}" for figure in figures)
 
 
-def _spread(spread: Spread | None) -> str:
+def spread_text(spread: Spread | None) -> str:
+    """The median, and the extremes where they differ from it."""
     if spread is None:
         return ""
     median, least, most = (f"{value:.3g}" for value in (spread.median, spread.min, spread.max))

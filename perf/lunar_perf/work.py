@@ -31,7 +31,8 @@ class Work:
     """The same for every side of a run, whichever peer carries it.
 
     Attributes:
-        size_bytes: payload size.
+        size_bytes: payload size; of messages, that of one as it is sent.
+        message: name of the message class that is sent (see :mod:`lunar_perf.typed_messages`), empty for bytes.
         count: measured round trips (ping-pong only).
         warmup: round trips, or messages, before measuring starts.
         duration_s: how long the sender sends (throughput only).
@@ -47,6 +48,7 @@ class Work:
     """
 
     size_bytes: int
+    message: str = ""
     count: int = 0
     warmup: int = 0
     duration_s: float = 0.0

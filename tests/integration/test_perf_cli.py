@@ -75,6 +75,42 @@ def test_best_effort_throughput_accounts_for_every_message(receive: str) -> None
     assert received + lost == sent
 
 
+@pytest.mark.parametrize("wait", ["spin", "adaptive"])
+@pytest.mark.parametrize("form", [[], ["--loan"]], ids=["copied", "loaned"])
+def test_ping_pong_of_messages(wait: str, form: list[str]) -> None:
+    arguments = ("--wait", wait, "--message", "JointState", "--count", "100", "--warmup", "5", *form)
+    document = measured("ping-pong", *arguments)
+    assert (document["message"], document["count"], document["wait"]) == ("JointState", 100, wait)
+    size_bytes = document["size_bytes"]
+    assert isinstance(size_bytes, int)
+    assert size_bytes > 100
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--wait", "spin"], ["--loan"], ["--wait", "spin", "--loan"], ["--batch", "8"], ["--subscribers", "2"]],
+    ids=" ".join,
+)
+def test_reliable_throughput_of_messages_loses_nothing(arguments: list[str]) -> None:
+    document = measured("throughput", "--seconds", "0.1", "--message", "Imu", *arguments)
+    subscribers = 2 if "--subscribers" in arguments else 1
+    sent, received = document["sent"], document["received"]
+    assert isinstance(sent, int)
+    assert sent > 0
+    assert (received, document["lost"], document["repeated"]) == (sent * subscribers, 0, 0)
+    assert (document["message"], document["receive"]) == ("Imu", "burst")
+
+
+@pytest.mark.parametrize("wait", ["spin", "adaptive"])
+def test_best_effort_throughput_of_messages_accounts_for_every_one(wait: str) -> None:
+    arguments = ("--wait", wait, "--reliability", "best_effort", "--depth", "4", "--message", "Imu")
+    document = measured("throughput", "--seconds", "0.1", *arguments)
+    sent, received, lost = (document[key] for key in ("sent", "received", "lost"))
+    assert isinstance(received, int)
+    assert isinstance(lost, int)
+    assert received + lost == sent
+
+
 def test_fanout() -> None:
     arguments = ["--size", "1000", "--subscriptions", "4", "--processes", "2", "--rounds", "2", "--publishes", "10"]
     document = measured("fanout", *arguments)
@@ -124,6 +160,9 @@ def test_a_comparison_works_with_whatever_peers_there_are() -> None:
         (["throughput", "--size", "7"], "x>=8"),
         (["ping-pong", "--transport", "smoke-signals"], "'shm'"),
         (["fanout", "--processes", "3", "--subscriptions", "2"], "at most one each"),
+        (["ping-pong", "--message", "CarrierPigeon"], "CarrierPigeon"),
+        (["ping-pong", "--message", "Imu", "--size", "64"], "exclude each other"),
+        (["throughput", "--message", "Imu", "--receive", "callback"], "with --message: burst"),
         (["compare", "--only", "carrier-pigeon"], "unknown peer carrier-pigeon"),
     ],
 )

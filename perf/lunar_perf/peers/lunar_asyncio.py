@@ -12,10 +12,11 @@ from typing import Literal, TypeVar, cast
 import lunar
 from lunar_perf.burst import BurstTally, batches
 from lunar_perf.meter import Meter
-from lunar_perf.payload import check_echo, pattern, stamped
+from lunar_perf.payload import stamped
 from lunar_perf.peers.lunar_profile import MATCH_S, Publisher, Subscription, echo_qos, stream_qos, topic
 from lunar_perf.sequence import END, FINISHED, STAMP, WARM_UP, Tally
 from lunar_perf.stride import stride
+from lunar_perf.typed_subject import Subject, subject_of
 from lunar_perf.work import Work
 
 T = TypeVar("T")
@@ -30,22 +31,23 @@ class LunarAsyncio:
 
     def ping(self, work: Work, meter: Meter) -> array[int]:
         """Time each awaited publish and receive."""
-        return _run(work, _ping(work, meter))
+        return run_as(work, _ping(work, meter))
 
     def pong(self, work: Work, meter: Meter, done: Event) -> None:
         """Publish what comes, or with loans an untouched one."""
-        _run(work, _pong(work, meter, done))
+        run_as(work, _pong(work, meter, done))
 
     def send(self, work: Work, meter: Meter, done: Event) -> int:
         """Publish until the time is over; a full queue suspends the task."""
-        return _run(work, _send(work, meter, done))
+        return run_as(work, _send(work, meter, done))
 
     def receive(self, work: Work, meter: Meter) -> Tally:
         """Receive until the end marker, in the form asked for."""
-        return _run(work, _receive(work, meter))
+        return run_as(work, _receive(work, meter))
 
 
-def _run(work: Work, coroutine: Coroutine[object, object, T]) -> T:
+def run_as(work: Work, coroutine: Coroutine[object, object, T]) -> T:
+    """Run a coroutine on the event loop that is asked for."""
     loop = work.loop
     if loop == "auto" and work.wait == "sleep":
         loop = "asyncio"  # `auto` may choose the loop that spins
@@ -53,23 +55,23 @@ def _run(work: Work, coroutine: Coroutine[object, object, T]) -> T:
 
 
 async def _ping(work: Work, meter: Meter) -> array[int]:
+    subject = subject_of(work)
     async with lunar.Node("ping") as node:
-        pub = node.create_publisher(bytes, topic(work, "ping"), qos=echo_qos(work))
-        sub = node.create_subscription(bytes, topic(work, "pong"), qos=echo_qos(work))
+        pub = node.create_publisher(subject.python_type, topic(work, "ping"), qos=echo_qos(work))
+        sub = node.create_subscription(subject.python_type, topic(work, "pong"), qos=echo_qos(work))
         await pub.wait_for_subscribers(1, timeout_s=MATCH_S)
         await sub.wait_for_publishers(1, timeout_s=MATCH_S)
-        payload = pattern(work.size_bytes)
         for _ in range(work.warmup):
-            await pub.publish(payload)
-            check_echo(payload, bytes(await sub.receive()))
+            await pub.publish(subject.payload)
+            subject.check(await sub.receive())
         meter.start()
-        round_trips = await (_time_loans if work.loan else _time_copies)(pub, sub, work)
+        round_trips = await (_time_loans if work.loan else _time_copies)(pub, sub, work, subject)
         meter.stop()
     return round_trips
 
 
-async def _time_copies(pub: Publisher, sub: Subscription, work: Work) -> array[int]:
-    payload = pattern(work.size_bytes)
+async def _time_copies(pub: Publisher, sub: Subscription, work: Work, subject: Subject) -> array[int]:
+    payload = subject.payload
     round_trips = array("Q", bytes(8 * work.count))
     now, publish, receive = time.perf_counter_ns, pub.publish, sub.receive
     for index in range(work.count):
@@ -80,9 +82,9 @@ async def _time_copies(pub: Publisher, sub: Subscription, work: Work) -> array[i
     return round_trips
 
 
-async def _time_loans(pub: Publisher, sub: Subscription, work: Work) -> array[int]:
+async def _time_loans(pub: Publisher, sub: Subscription, work: Work, subject: Subject) -> array[int]:
     round_trips = array("Q", bytes(8 * work.count))
-    now, loan, receive, size = time.perf_counter_ns, pub.loan, sub.receive, work.size_bytes
+    now, loan, receive, size = time.perf_counter_ns, subject.loaner(pub), sub.receive, work.size_bytes
     for index in range(work.count):
         before = now()
         with loan(size):
@@ -93,11 +95,12 @@ async def _time_loans(pub: Publisher, sub: Subscription, work: Work) -> array[in
 
 
 async def _pong(work: Work, meter: Meter, done: Event) -> None:
+    subject = subject_of(work)
     async with lunar.Node("pong") as node:
-        pub = node.create_publisher(bytes, topic(work, "pong"), qos=echo_qos(work))
-        sub = node.create_subscription(bytes, topic(work, "ping"), qos=echo_qos(work))
+        pub = node.create_publisher(subject.python_type, topic(work, "pong"), qos=echo_qos(work))
+        sub = node.create_subscription(subject.python_type, topic(work, "ping"), qos=echo_qos(work))
         await pub.wait_for_subscribers(1, timeout_s=MATCH_S)
-        receive, publish, loan, size = sub.receive, pub.publish, pub.loan, work.size_bytes
+        receive, publish, loan, size = sub.receive, pub.publish, subject.loaner(pub), work.size_bytes
         for _ in range(work.warmup):
             await publish(await receive())
         meter.start()

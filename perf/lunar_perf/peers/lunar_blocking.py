@@ -9,10 +9,11 @@ from threading import Event
 import lunar
 from lunar_perf.burst import BurstTally, batches
 from lunar_perf.meter import Meter
-from lunar_perf.payload import check_echo, pattern, stamped
+from lunar_perf.payload import stamped
 from lunar_perf.peers.lunar_profile import MATCH_S, Publisher, Subscription, echo_qos, stream_qos, topic
 from lunar_perf.sequence import END, FINISHED, STAMP, WARM_UP, Tally
 from lunar_perf.stride import stride
+from lunar_perf.typed_subject import Subject, subject_of
 from lunar_perf.work import Work
 
 BURST = 256
@@ -25,26 +26,28 @@ class LunarBlocking:
 
     def ping(self, work: Work, meter: Meter) -> array[int]:
         """Time each publish and blocking receive."""
+        subject = subject_of(work)
         with lunar.Node("ping") as node:
-            pub = node.create_publisher(bytes, topic(work, "ping"), qos=echo_qos(work))
-            sub = node.create_subscription(bytes, topic(work, "pong"), qos=echo_qos(work))
+            pub = node.create_publisher(subject.python_type, topic(work, "ping"), qos=echo_qos(work))
+            sub = node.create_subscription(subject.python_type, topic(work, "pong"), qos=echo_qos(work))
             _wait_for_match(pub, sub)
-            payload = pattern(work.size_bytes)
             for _ in range(work.warmup):
-                pub.publish_blocking(payload)
-                check_echo(payload, bytes(sub.receive_blocking()))
+                pub.publish_blocking(subject.payload)
+                subject.check(sub.receive_blocking())
             meter.start()
-            round_trips = _time_loans(pub, sub, work) if work.loan else _time_copies(pub, sub, work)
+            round_trips = (_time_loans if work.loan else _time_copies)(pub, sub, work, subject)
             meter.stop()
         return round_trips
 
     def pong(self, work: Work, meter: Meter, done: Event) -> None:
         """Publish what comes, or with loans an untouched one."""
+        subject = subject_of(work)
         with lunar.Node("pong") as node:
-            pub = node.create_publisher(bytes, topic(work, "pong"), qos=echo_qos(work))
-            sub = node.create_subscription(bytes, topic(work, "ping"), qos=echo_qos(work))
+            pub = node.create_publisher(subject.python_type, topic(work, "pong"), qos=echo_qos(work))
+            sub = node.create_subscription(subject.python_type, topic(work, "ping"), qos=echo_qos(work))
             _wait_for_match(pub, sub)
-            receive, publish, loan, size = sub.receive_blocking, pub.publish_blocking, pub.loan, work.size_bytes
+            receive, publish, loan = sub.receive_blocking, pub.publish_blocking, subject.loaner(pub)
+            size = work.size_bytes
             for _ in range(work.warmup):
                 publish(receive())
             meter.start()
@@ -90,8 +93,8 @@ def _wait_for_match(pub: Publisher, sub: Subscription) -> None:
     sub.wait_for_publishers_blocking(1, MATCH_S)
 
 
-def _time_copies(pub: Publisher, sub: Subscription, work: Work) -> array[int]:
-    payload = pattern(work.size_bytes)
+def _time_copies(pub: Publisher, sub: Subscription, work: Work, subject: Subject) -> array[int]:
+    payload = subject.payload
     round_trips = array("Q", bytes(8 * work.count))
     now, publish, receive = time.perf_counter_ns, pub.publish_blocking, sub.receive_blocking
     for index in range(work.count):
@@ -102,9 +105,9 @@ def _time_copies(pub: Publisher, sub: Subscription, work: Work) -> array[int]:
     return round_trips
 
 
-def _time_loans(pub: Publisher, sub: Subscription, work: Work) -> array[int]:
+def _time_loans(pub: Publisher, sub: Subscription, work: Work, subject: Subject) -> array[int]:
     round_trips = array("Q", bytes(8 * work.count))
-    now, loan, receive, size = time.perf_counter_ns, pub.loan, sub.receive_blocking, work.size_bytes
+    now, loan, receive, size = time.perf_counter_ns, subject.loaner(pub), sub.receive_blocking, work.size_bytes
     for index in range(work.count):
         before = now()
         with loan(size):

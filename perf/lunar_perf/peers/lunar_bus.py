@@ -9,6 +9,7 @@ from lunar_perf.meter import Meter
 from lunar_perf.peer import Peer
 from lunar_perf.peers.lunar_asyncio import LunarAsyncio
 from lunar_perf.peers.lunar_blocking import LunarBlocking
+from lunar_perf.peers.lunar_typed import Streams, TypedAsyncioStreams, TypedBlockingStreams
 from lunar_perf.sequence import Tally
 from lunar_perf.work import Work
 
@@ -26,15 +27,21 @@ class LunarBus:
 
     def send(self, work: Work, meter: Meter, done: Event) -> int:
         """As the API for ``work.wait`` does it."""
-        return _api(work).send(work, meter, done)
+        return _streams(work).send(work, meter, done)
 
     def receive(self, work: Work, meter: Meter) -> Tally:
         """As the API for ``work.wait`` does it."""
-        return _api(work).receive(work, meter)
+        return _streams(work).receive(work, meter)
 
 
 def _api(work: Work) -> Peer:
     return LunarBlocking() if work.wait == "spin" else LunarAsyncio()
+
+
+def _streams(work: Work) -> Streams:
+    if not work.message:
+        return _api(work)
+    return TypedBlockingStreams() if work.wait == "spin" else TypedAsyncioStreams()
 
 
 def open_peer(name: str) -> Peer:

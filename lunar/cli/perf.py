@@ -243,6 +243,29 @@ def fanout(
     _show(as_json, fanout_json(result), [fanout_table(result)], result.note)
 
 
+@app.command(epilog=examples("lunar perf codec", "lunar perf codec --seconds 60 --json > codec.json"))
+def codec(
+    seconds: Annotated[float, typer.Option(min=0.2, metavar="S", help="How long to measure, about.")] = 20.0,
+    repetitions: Annotated[int, typer.Option(min=1, metavar="N", help="How often everything is measured.")] = 3,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw all codecs into this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Measure what messages cost besides bytes, and other codecs on the same message, interleaved in one run.
+
+    A codec that is not installed is named as unavailable; `pip install lunar-mom\[compare]` installs all of them.
+    """
+    from lunar_perf.codec import run_codec
+    from lunar_perf.codec_plot import write_codec_plot
+    from lunar_perf.codec_report import codec_json, codec_tables
+
+    comparison = run_codec(seconds, write_note, repetitions)
+    results = comparison.results
+    _warn_of_gaps(results.unavailable, results.failures, comparison.background_cores)
+    _show(as_json, codec_json(comparison), codec_tables(comparison), "")
+    if plot is not None:
+        _draw(lambda: write_codec_plot(comparison, plot), plot)
+
+
 @app.command(epilog=examples("lunar perf footprint", "lunar perf footprint --processes 20 --json"))
 def footprint(
     processes: Annotated[int, typer.Option(min=2, metavar="N", help="Size of the crowd.")] = 100,

@@ -31,7 +31,7 @@ def memcpy_bytes_per_s(size_bytes: int, slots: int, duration_s: float = 0.3) -> 
         OSError: no memory.
     """
     source = ctypes.create_string_buffer(os.urandom(min(size_bytes, 1 << 20)), size_bytes)
-    with _shared_memory(size_bytes * slots) as base, _pinned():
+    with shared_memory(size_bytes * slots) as base, _pinned():
         targets = [base + slot * size_bytes for slot in range(slots)]
         copy, address = ctypes.memmove, ctypes.addressof(source)
         for target in targets:
@@ -45,7 +45,7 @@ def memcpy_bytes_per_s(size_bytes: int, slots: int, duration_s: float = 0.3) -> 
 
 
 @contextmanager
-def _shared_memory(size_bytes: int) -> Iterator[int]:
+def shared_memory(size_bytes: int) -> Iterator[int]:
     """Address of a mapping of that size, of the same kind as a publisher's pool."""
     descriptor = os.memfd_create("lunar-perf-floor", os.MFD_CLOEXEC)
     try:

@@ -9,7 +9,10 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = ("lunar-mom", "iceoryx2", "pyzmq", "uvloop", "eclipse-zenoh", "cyclonedds")
+_PACKAGES = (
+    *("lunar-mom", "iceoryx2", "pyzmq", "uvloop", "eclipse-zenoh", "cyclonedds"),
+    *("numpy", "flatbuffers", "protobuf", "msgspec", "pycapnp"),
+)
 
 
 def describe() -> dict[str, object]:

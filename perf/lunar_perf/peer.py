@@ -71,8 +71,15 @@ class PeerEntry:
 
     def missing(self) -> str | None:
         """Why this peer cannot run here, or None. Looks for the modules without importing them."""
-        absent = [name for name in self.requires if importlib.util.find_spec(name) is None]
+        absent = [name for name in self.requires if not _is_installed(name)]
         return f"{', '.join(absent)} not installed" if absent else None
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it would be in is not there
+        return False
 
 
 PEERS: dict[str, PeerEntry] = {

@@ -6,6 +6,7 @@ import sys
 
 import psutil
 import pytest
+from lunar_perf.codec_peer import CODECS
 from lunar_perf.peer import PEERS
 
 LUNAR = [sys.executable, "-c", "import sys; from lunar.cli.main import main; sys.exit(main())"]
@@ -111,6 +112,24 @@ def test_best_effort_throughput_of_messages_accounts_for_every_one(wait: str) ->
     assert received + lost == sent
 
 
+@pytest.mark.slow
+def test_codec() -> None:
+    document = measured("codec", "--seconds", "0.3", "--repetitions", "1")
+    assert document["failures"] == []
+    rows = document["numbers"]
+    assert isinstance(rows, list)
+    measurable = [row for row in rows if CODECS["flatbuffers"].missing() is None or "builder" not in row["target"]]
+    assert len(rows) == 8
+    assert [row["work"] for row in measurable if row["met"] is None] == []
+    verdicts = {row["work"]: row["met"] for row in rows}
+    assert verdicts["the same, copies by the reader"] is True
+    codecs, unavailable = document["codecs"], document["unavailable"]
+    assert isinstance(codecs, list)
+    assert isinstance(unavailable, list)
+    assert [each["codec"] for each in codecs] == [name for name in CODECS if CODECS[name].missing() is None]
+    assert [each["codec"] for each in unavailable] == [name for name in CODECS if CODECS[name].missing() is not None]
+
+
 def test_fanout() -> None:
     arguments = ["--size", "1000", "--subscriptions", "4", "--processes", "2", "--rounds", "2", "--publishes", "10"]
     document = measured("fanout", *arguments)
@@ -163,6 +182,7 @@ def test_a_comparison_works_with_whatever_peers_there_are() -> None:
         (["ping-pong", "--message", "CarrierPigeon"], "CarrierPigeon"),
         (["ping-pong", "--message", "Imu", "--size", "64"], "exclude each other"),
         (["throughput", "--message", "Imu", "--receive", "callback"], "with --message: burst"),
+        (["codec", "--seconds", "0"], "x>=0.2"),
         (["compare", "--only", "carrier-pigeon"], "unknown peer carrier-pigeon"),
     ],
 )
@@ -171,7 +191,7 @@ def test_a_wrong_command_line_is_refused(arguments: list[str], complaint: str) -
 
 
 def test_every_command_has_help_with_examples() -> None:
-    for command in ("ping-pong", "throughput", "fanout", "footprint", "compare"):
+    for command in ("ping-pong", "throughput", "fanout", "footprint", "compare", "codec"):
         assert f"lunar perf {command}" in perf(command, "--help").stdout
 
 

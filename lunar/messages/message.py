@@ -29,9 +29,10 @@ class Message(_codec.Message):
     __slots__ = ()
     __match_args__: ClassVar[tuple[str, ...]] = ()
 
-    @recursive_repr()
+    @recursive_repr("...")
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={_shown(getattr(self, name))}" for name in self.__match_args__)
+        held = _codec.detached(self)
+        shown = ", ".join(f"{name}={_shown(getattr(held, name))}" for name in self.__match_args__)
         return f"{type(self).__name__}({shown})"
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -41,6 +41,7 @@ def to_dict(message: _codec.Message) -> dict[str, Plain]:
     Raises:
         VerificationError: It lies in a buffer that is wrong.
     """
+    message = _codec.detached(message)  # a buffer's tables may share what they hold: its copy has a bounded size
     plain: dict[str, Plain] = {}
     for each in _fields(type(message)):
         value = getattr(message, each.name)
@@ -79,7 +80,7 @@ def from_dict(cls: type[M], plain: Mapping[str, Plain]) -> M:
                 continue  # looked at with the value
             values[name] = value  # the constructor says what is wrong with it
         elif value is not None:
-            tag = plain.get(name + _TAG)
+            tag = None if _union(schema, each.type) is None else plain.get(name + _TAG)
             values[name] = _Reading(schema, classes, cls.__lunar_plan__.name, each).value(each.type, value, tag)  # type: ignore[attr-defined]
     return cls(**values)
 
@@ -183,6 +184,8 @@ class _Reading:
         if isinstance(definition, EnumDefinition):
             return self._enum(definition, plain)
         if isinstance(definition, UnionDefinition):
+            if plain is None and tag == "NONE":  # an element of a vector
+                return None
             return self._alternative(definition, plain, tag)
         if not isinstance(plain, dict):
             raise self._refuse(f"an object with the fields of {type_.name}", plain)

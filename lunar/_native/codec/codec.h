@@ -52,7 +52,8 @@ struct Plan;
 
 typedef struct {
     uint8_t tag;
-    struct Plan *plan; /* NULL: a string */
+    bool is_string;
+    struct Plan *plan; /* of a table or struct; NULL also after the collector took a circle of plans apart */
 } UnionMember;
 
 typedef struct {
@@ -104,7 +105,6 @@ typedef struct {
     PyObject **values; /* [plan->count]; NULL in the bytes state */
     Memory *memory;
     uint64_t at; /* of the table or struct in the memory */
-    bool private; /* nobody else writes to the memory: may become values */
 } Message;
 
 /* A vector in a buffer, of anything but scalars. */
@@ -115,7 +115,6 @@ typedef struct {
     Memory *memory;
     uint64_t at, tags; /* of the first element, and of a vector of unions the first tag */
     uint32_t count;
-    bool private;
 } Elements;
 
 typedef struct {
@@ -143,16 +142,16 @@ PyObject *memory_slice(Memory *memory, uint64_t at, uint64_t size, bool writable
 static inline bool within(const Memory *memory, uint64_t at, uint64_t size) {
     return size <= memory->size && at <= memory->size - size;
 }
-static inline uint16_t load_u16(const uint8_t *from) {
+/* Somebody may write at the same time, so a compiler may not load twice: what was checked is what is used. */
+typedef struct __attribute__((packed, may_alias)) {
     uint16_t value;
-    memcpy(&value, from, 2);
-    return value;
-}
-static inline uint32_t load_u32(const uint8_t *from) {
+} Anywhere16;
+typedef struct __attribute__((packed, may_alias)) {
     uint32_t value;
-    memcpy(&value, from, 4);
-    return value;
-}
+} Anywhere32;
+static inline uint8_t load_u8(const uint8_t *from) { return *(const volatile uint8_t *)from; }
+static inline uint16_t load_u16(const uint8_t *from) { return ((const volatile Anywhere16 *)from)->value; }
+static inline uint32_t load_u32(const uint8_t *from) { return ((const volatile Anywhere32 *)from)->value; }
 static inline int32_t load_i32(const uint8_t *from) { return (int32_t)load_u32(from); }
 static inline uint64_t align_up(uint64_t at, uint64_t alignment) { return (at + alignment - 1) & ~(alignment - 1); }
 
@@ -169,6 +168,12 @@ bool scalar_format_fits(const char *format, Py_ssize_t item_bytes, uint8_t base)
 extern const uint8_t scalar_sizes[];
 
 /* read.c */
+/* Tables may share what they point to, so a few bytes can describe a huge message. What is read as a whole may therefore
+ * visit no more bytes than the verifier lets pass; one's own memory is not limited, since nothing in it is shared. */
+#define UNLIMITED UINT64_MAX
+static inline uint64_t budget_of(const Memory *memory) { return memory->owned ? UNLIMITED : 4 * memory->size + 65536; }
+int spend(const Plan *plan, uint64_t *budget, uint64_t bytes); /* 0, or -1 and an exception */
+uint64_t cost_of(PyObject *value); /* of text and elements that were read; tables and numbers cost where they are visited */
 PyObject *read_field(Message *self, const FieldPlan *field);
 /* Where a field of a table lies: 1 there, 0 absent, -1 refused. */
 int find_field(const Plan *plan, const Memory *memory, uint64_t table, uint32_t id, uint32_t size, uint64_t *at);
@@ -176,14 +181,18 @@ int follow(const Plan *plan, const Memory *memory, uint64_t at, uint64_t *target
 int vector_at(const Plan *plan, const Memory *memory, uint64_t at, uint32_t element_bytes, uint64_t *first,
               uint32_t *count);
 PyObject *read_string(const Plan *plan, const Memory *memory, uint64_t at);
-Message *message_view(Plan *plan, Memory *memory, uint64_t at, bool private);
+Message *message_view(Plan *plan, Memory *memory, uint64_t at);
 PyObject *empty_vector(const FieldPlan *field);
 const UnionMember *union_member(const FieldPlan *field, uint8_t tag);
 const UnionMember *union_member_for(const FieldPlan *field, PyObject *value);
 
+/* message.c */
+Message *message_copied(Message *self, uint64_t *budget);           /* a detached one, or NULL */
+int equal_lists(PyObject *left, PyObject *right, uint64_t *budget); /* 1, 0 or -1; also of None */
+bool still_writable(const Message *self, const FieldPlan *field, PyObject *value); /* or an exception */
+
 /* convert.c: what a field may be set to, as it is then kept; a new reference or NULL. */
 PyObject *convert_value(const Plan *plan, const FieldPlan *field, PyObject *value);
-PyObject *struct_bytes_set(Message *self, const FieldPlan *field, PyObject *value); /* None, or NULL */
 int message_thaw(Message *self); /* from bytes to values */
 
 /* write.c */
@@ -193,12 +202,15 @@ typedef struct {
     uint32_t depth, vtable_count, seen_bytes;
     uint64_t vtables[MAX_VTABLES]; /* where they were written, and behind one another what they say */
     uint8_t seen[512];
+    uint64_t budget; /* for what is read from buffers of others: UNLIMITED, or what is left of it */
+    bool incomplete; /* required fields may be absent: a copy is as its original */
     bool reserve; /* make room for every scalar and struct, and for vectors given by their length */
 } Target;
 int write_message(Target *target, Message *message); /* 0 or -1; target->at is the size */
-int write_struct(const Plan *plan, uint8_t *to, const FieldPlan *field, PyObject *value);
+int write_struct(Message *self, const FieldPlan *field, PyObject *value); /* sets a field of a struct */
+int copy_struct(uint8_t *to, const Message *from);                        /* to NULL: only checks */
 
-PyObject *read_union(Plan *plan, const FieldPlan *field, Memory *memory, uint8_t tag, uint64_t at, bool private);
+PyObject *read_union(Plan *plan, const FieldPlan *field, Memory *memory, uint8_t tag, uint64_t at);
 
 /* verify.c */
 int verify_message(const Plan *plan, const Memory *memory); /* 0, or -1 and an exception */

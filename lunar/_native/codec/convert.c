@@ -23,7 +23,7 @@ static bool is_message_of(PyObject *value, const Plan *plan) {
 const UnionMember *union_member_for(const FieldPlan *field, PyObject *value) {
     for (uint32_t i = 0; i < field->member_count; i++) {
         const UnionMember *member = &field->members[i];
-        if (member->plan ? is_message_of(value, member->plan) : PyUnicode_Check(value))
+        if (member->is_string ? PyUnicode_Check(value) : is_message_of(value, member->plan))
             return member;
     }
     return NULL;
@@ -44,11 +44,9 @@ static int check_object(const Plan *plan, const FieldPlan *field, PyObject *valu
             return -1;
         }
         break;
-    case UNIONS: /* None stands for an alternative of a newer schema */
-        right = value == Py_None || union_member_for(field, value) != NULL;
-        break;
     case UNION:
-        right = union_member_for(field, value) != NULL;
+    case UNIONS: /* None stands for NONE, and for an alternative that we do not know */
+        right = union_member_for(field, value) || (field->kind == UNIONS && value == Py_None);
         break;
     default:
         right = is_message_of(value, field->sub);

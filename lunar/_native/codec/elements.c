@@ -16,14 +16,13 @@ static PyObject *elements_item(Elements *self, Py_ssize_t index) {
     case STRINGS:
         return read_string(self->plan, self->memory, at);
     case STRUCTS:
-        return (PyObject *)message_view(field->sub, self->memory, at, self->private);
+        return (PyObject *)message_view(field->sub, self->memory, at);
     case TABLES:
         if (follow(self->plan, self->memory, at, &target) < 0)
             return NULL;
-        return (PyObject *)message_view(field->sub, self->memory, target, self->private);
+        return (PyObject *)message_view(field->sub, self->memory, target);
     default: /* read_elements() has seen to it that there are as many tags */
-        return read_union(self->plan, field, self->memory, self->memory->bytes[self->tags + (uint64_t)index], at,
-                          self->private);
+        return read_union(self->plan, field, self->memory, load_u8(self->memory->bytes + self->tags + index), at);
     }
 }
 
@@ -34,9 +33,22 @@ static PyObject *elements_subscript(Elements *self, PyObject *key) {
             return NULL;
         return elements_item(self, index < 0 ? index + (Py_ssize_t)self->count : index);
     }
-    PyObject *all = PySequence_List((PyObject *)self);
-    PyObject *part = all ? PyObject_GetItem(all, key) : NULL;
-    Py_XDECREF(all);
+    Py_ssize_t start, stop, step;
+    if (!PySlice_Check(key)) {
+        PyErr_SetString(PyExc_TypeError, "a vector's index is a number or a slice");
+        return NULL;
+    }
+    if (PySlice_Unpack(key, &start, &stop, &step) < 0)
+        return NULL;
+    Py_ssize_t count = PySlice_AdjustIndices((Py_ssize_t)self->count, &start, &stop, step);
+    PyObject *part = PyList_New(count);
+    for (Py_ssize_t i = 0; part && i < count; i++, start += step) {
+        PyObject *element = elements_item(self, start);
+        if (!element)
+            Py_CLEAR(part);
+        else
+            PyList_SetItem(part, i, element);
+    }
     return part;
 }
 
@@ -45,16 +57,32 @@ static PyObject *elements_compare(PyObject *self, PyObject *other, int operation
         Py_INCREF(Py_NotImplemented);
         return Py_NotImplemented;
     }
-    PyObject *mine = PySequence_List(self), *theirs = mine ? PySequence_List(other) : NULL;
-    PyObject *result = theirs ? PyObject_RichCompare(mine, theirs, operation) : NULL;
-    Py_XDECREF(mine);
-    Py_XDECREF(theirs);
-    return result;
+    uint64_t budget = budget_of(((Elements *)self)->memory);
+    int equal = equal_lists(self, other, &budget);
+    return equal < 0 ? NULL : PyBool_FromLong(equal == (operation == Py_EQ));
 }
 
-static PyObject *elements_repr(PyObject *self) {
-    PyObject *all = PySequence_List(self);
-    PyObject *text = all ? PyObject_Repr(all) : NULL;
+/* By way of copies, since elements may share what they hold. */
+static PyObject *elements_repr(Elements *self) {
+    uint64_t budget = budget_of(self->memory);
+    PyObject *all = PyList_New(0), *text = NULL;
+    Py_ssize_t i = 0;
+    for (; all && i < (Py_ssize_t)self->count; i++) {
+        PyObject *element = elements_item(self, i);
+        if (element && spend(self->plan, &budget, cost_of(element)) < 0)
+            Py_CLEAR(element);
+        if (element && PyObject_TypeCheck(element, Message_Type)) {
+            PyObject *copy = (PyObject *)message_copied((Message *)element, &budget);
+            Py_DECREF(element);
+            element = copy;
+        }
+        int failed = !element || PyList_Append(all, element);
+        Py_XDECREF(element);
+        if (failed)
+            Py_CLEAR(all);
+    }
+    if (all)
+        text = PyObject_Repr(all);
     Py_XDECREF(all);
     return text;
 }
@@ -71,16 +99,25 @@ static PyObject *elements_count(PyObject *self, PyObject *value) {
 
 static void elements_dealloc(Elements *self) {
     PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
     Py_DECREF(self->memory);
     Py_DECREF(self->plan);
-    PyObject_Free(self);
+    PyObject_GC_Del(self);
     Py_DECREF(type);
+}
+
+static int elements_traverse(Elements *self, visitproc visit, void *arg) {
+    Py_VISIT((PyObject *)self->memory);
+    Py_VISIT((PyObject *)self->plan);
+    Py_VISIT((PyObject *)Py_TYPE(self));
+    return 0;
 }
 
 static PyMethodDef methods[] = {{"index", elements_index, METH_O, "Place of the first element that equals a value."},
                                 {"count", elements_count, METH_O, "How many elements equal a value."},
                                 {NULL}};
 static PyType_Slot slots[] = {{Py_tp_dealloc, elements_dealloc},
+                              {Py_tp_traverse, elements_traverse},
                               {Py_sq_length, elements_length},
                               {Py_sq_item, elements_item},
                               {Py_mp_length, elements_length},
@@ -92,7 +129,7 @@ static PyType_Slot slots[] = {{Py_tp_dealloc, elements_dealloc},
                               {0, NULL}};
 static PyType_Spec spec = {.name = "lunar._native._codec.Elements",
                            .basicsize = sizeof(Elements),
-                           .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                           .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
                            .slots = slots};
 
 int elements_register(PyObject *module) { return codec_register_type(module, &spec, &Elements_Type); }

@@ -13,7 +13,7 @@ typedef struct {
 } Slice;
 
 Memory *memory_of(PyObject *exporter, bool writable) {
-    Memory *self = PyObject_New(Memory, Memory_Type);
+    Memory *self = PyObject_GC_New(Memory, Memory_Type);
     if (!self)
         return NULL;
     self->owned = NULL;
@@ -22,19 +22,21 @@ Memory *memory_of(PyObject *exporter, bool writable) {
         Py_DECREF(self);
         return NULL;
     }
+    if (PyType_GetFlags(Py_TYPE(exporter)) & Py_TPFLAGS_HAVE_GC) /* it may mention a message of its bytes */
+        PyObject_GC_Track(self);
     self->bytes = self->buffer.buf;
     self->size = (uint64_t)self->buffer.len;
     self->writable = writable;
     if (self->size >= MAX_BYTES) {
-        Py_DECREF(self);
         PyErr_Format(VerificationError, "%zd bytes: a FlatBuffer has less than 2 GiB", self->buffer.len);
+        Py_DECREF(self);
         return NULL;
     }
     return self;
 }
 
 Memory *memory_new(uint64_t size) {
-    Memory *self = PyObject_New(Memory, Memory_Type);
+    Memory *self = PyObject_GC_New(Memory, Memory_Type);
     if (!self)
         return NULL;
     self->buffer.obj = NULL;
@@ -58,16 +60,24 @@ Memory *memory_copy(const uint8_t *bytes, uint64_t size) {
 
 static void memory_dealloc(Memory *self) {
     PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
     if (self->owned)
         PyMem_Free(self->owned);
     else if (self->buffer.obj)
         PyBuffer_Release(&self->buffer);
-    PyObject_Free(self);
+    PyObject_GC_Del(self);
     Py_DECREF(type);
 }
 
+/* Never cleared: whoever still looks would look at nothing. A circle through an exporter is broken there. */
+static int memory_traverse(Memory *self, visitproc visit, void *arg) {
+    Py_VISIT(self->buffer.obj);
+    Py_VISIT((PyObject *)Py_TYPE(self));
+    return 0;
+}
+
 PyObject *memory_slice(Memory *memory, uint64_t at, uint64_t size, bool writable) {
-    Slice *self = PyObject_New(Slice, Slice_Type);
+    Slice *self = PyObject_GC_New(Slice, Slice_Type);
     if (!self)
         return NULL;
     Py_INCREF(memory);
@@ -75,6 +85,7 @@ PyObject *memory_slice(Memory *memory, uint64_t at, uint64_t size, bool writable
     self->at = at;
     self->size = size;
     self->writable = writable;
+    PyObject_GC_Track(self);
     return (PyObject *)self;
 }
 
@@ -85,22 +96,30 @@ static int slice_getbuffer(Slice *self, Py_buffer *view, int flags) {
 
 static void slice_dealloc(Slice *self) {
     PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
     Py_DECREF(self->memory);
-    PyObject_Free(self);
+    PyObject_GC_Del(self);
     Py_DECREF(type);
 }
 
-static PyType_Slot memory_slots[] = {{Py_tp_dealloc, memory_dealloc}, {0, NULL}};
+static int slice_traverse(Slice *self, visitproc visit, void *arg) {
+    Py_VISIT((PyObject *)self->memory);
+    Py_VISIT((PyObject *)Py_TYPE(self));
+    return 0;
+}
+
+static PyType_Slot memory_slots[] = {
+    {Py_tp_dealloc, memory_dealloc}, {Py_tp_traverse, memory_traverse}, {0, NULL}};
 static PyType_Spec memory_spec = {.name = "lunar._native._codec.Memory",
                                   .basicsize = sizeof(Memory),
-                                  .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE |
+                                  .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
                                            Py_TPFLAGS_DISALLOW_INSTANTIATION,
                                   .slots = memory_slots};
 static PyType_Slot slice_slots[] = {
-    {Py_tp_dealloc, slice_dealloc}, {Py_bf_getbuffer, slice_getbuffer}, {0, NULL}};
+    {Py_tp_dealloc, slice_dealloc}, {Py_tp_traverse, slice_traverse}, {Py_bf_getbuffer, slice_getbuffer}, {0, NULL}};
 static PyType_Spec slice_spec = {.name = "lunar._native._codec.Slice",
                                  .basicsize = sizeof(Slice),
-                                 .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE |
+                                 .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
                                           Py_TPFLAGS_DISALLOW_INSTANTIATION,
                                  .slots = slice_slots};
 

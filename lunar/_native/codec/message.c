@@ -20,21 +20,31 @@ static int set_value(Message *self, const FieldPlan *field, PyObject *value) {
     return 0;
 }
 
+/* Asked again after a value's own code ran: the loan may be over. */
+bool still_writable(const Message *self, const FieldPlan *field, PyObject *value) {
+    if (self->memory->writable)
+        return true;
+    refuse_value(self->plan, field, value, "a received message is read-only; change a copy() of it");
+    return false;
+}
+
 /* A vector of scalars can be set to as many others. */
 static int set_numbers_in_place(Message *self, const FieldPlan *field, PyObject *value) {
     uint64_t at, first;
     uint32_t count;
-    int found = find_field(self->plan, self->memory, self->at, field->id, 4, &at);
-    if (found < 0 || (found && vector_at(self->plan, self->memory, at, field->size, &first, &count) < 0))
-        return -1;
-    PyObject *kept = convert_value(self->plan, field, value);
-    Py_buffer view;
+    PyObject *kept = convert_value(self->plan, field, value); /* may run the value's own code */
     if (!kept)
         return -1;
+    int found = still_writable(self, field, value)
+                    ? find_field(self->plan, self->memory, self->at, field->id, 4, &at)
+                    : -1;
+    if (found > 0 && vector_at(self->plan, self->memory, at, field->size, &first, &count) < 0)
+        found = -1;
+    Py_buffer view;
     int result = -1;
-    if (!found || kept == Py_None) {
+    if (found == 0 || (found > 0 && kept == Py_None)) {
         refuse_value(self->plan, field, value, "give it, or its length, when the loan is made");
-    } else if (PyObject_GetBuffer(kept, &view, PyBUF_C_CONTIGUOUS) == 0) {
+    } else if (found > 0 && PyObject_GetBuffer(kept, &view, PyBUF_C_CONTIGUOUS) == 0) {
         if ((uint64_t)view.len == (uint64_t)count * field->size) {
             memmove((uint8_t *)self->memory->bytes + first, view.buf, (size_t)view.len);
             result = 0;
@@ -60,20 +70,13 @@ static int set_in_place(Message *self, const FieldPlan *field, PyObject *value) 
         return -1;
     }
     uint8_t *to = (uint8_t *)self->memory->bytes + at;
-    PyObject *kept = convert_value(self->plan, field, value);
-    int result = -1;
-    if (kept && field->kind == SCALAR && kept != Py_None) {
-        if ((result = scalar_bits(self->plan, field, kept, &bits)) == 0)
-            scalar_store(field->base, to, bits);
-    } else if (kept && kept != Py_None) {
-        Message *from = (Message *)kept;
-        if (within(from->memory, from->at, field->size)) {
-            memmove(to, from->memory->bytes + from->at, field->size);
-            result = 0;
-        } else
-            refuse_bytes(field->sub, "a struct reaches beyond the buffer");
-    } else if (kept)
-        refuse_value(self->plan, field, value, NULL);
+    PyObject *kept = value == Py_None ? refuse_value(self->plan, field, value, NULL)
+                                      : convert_value(self->plan, field, value);
+    int result = kept && still_writable(self, field, value) ? 0 : -1;
+    if (result == 0 && field->kind == STRUCT)
+        result = copy_struct(to, (Message *)kept);
+    else if (result == 0 && (result = scalar_bits(self->plan, field, kept, &bits)) == 0)
+        scalar_store(field->base, to, bits);
     Py_XDECREF(kept);
     return result;
 }
@@ -81,16 +84,9 @@ static int set_in_place(Message *self, const FieldPlan *field, PyObject *value) 
 static int set_field(Message *self, const FieldPlan *field, PyObject *value) {
     if (self->values)
         return set_value(self, field, value);
-    if (!self->memory->writable) {
-        refuse_value(self->plan, field, value, "a received message is read-only; change a copy() of it");
+    if (!still_writable(self, field, value))
         return -1;
-    }
-    if (!self->plan->is_struct)
-        return set_in_place(self, field, value);
-    if (within(self->memory, self->at, self->plan->size))
-        return write_struct(self->plan, (uint8_t *)self->memory->bytes + self->at, field, value);
-    refuse_bytes(self->plan, "a struct reaches beyond the buffer");
-    return -1;
+    return self->plan->is_struct ? write_struct(self, field, value) : set_in_place(self, field, value);
 }
 
 /* Making ------------------------------------------------------------------------------------------------------ */
@@ -101,7 +97,6 @@ static Message *empty_message(PyTypeObject *type, Plan *plan) {
         return NULL;
     Py_INCREF(plan);
     self->plan = plan;
-    self->private = true;
     if (plan->is_struct)
         self->memory = memory_new(plan->size);
     else if (!(self->values = PyMem_Calloc(plan->count + 1u, sizeof *self->values)))
@@ -191,6 +186,7 @@ static void message_dealloc(Message *self) {
 static int message_traverse(Message *self, visitproc visit, void *arg) {
     for (uint32_t i = 0; self->values && i < self->plan->count; i++)
         Py_VISIT(self->values[i]);
+    Py_VISIT((PyObject *)self->memory);
     Py_VISIT((PyObject *)self->plan);
     Py_VISIT((PyObject *)Py_TYPE(self));
     return 0;
@@ -202,6 +198,8 @@ static int message_clear(Message *self) {
     return 0;
 }
 
+static PyObject *message_compare(PyObject *self, PyObject *other, int operation);
+
 /* Comparing --------------------------------------------------------------------------------------------------- */
 
 static bool equal_numbers(const FieldPlan *field, const Py_buffer *left, const Py_buffer *right) {
@@ -209,6 +207,8 @@ static bool equal_numbers(const FieldPlan *field, const Py_buffer *left, const P
         return false;
     if (field->base < FLOAT32)
         return memcmp(left->buf, right->buf, (size_t)left->len) == 0;
+    if (left->len % (Py_ssize_t)field->size) /* an array of another type by now */
+        return false;
     for (Py_ssize_t i = 0; i < left->len; i += field->size) {
         if (field->base == FLOAT32) {
             float pair[2];
@@ -227,7 +227,7 @@ static bool equal_numbers(const FieldPlan *field, const Py_buffer *left, const P
     return true;
 }
 
-static int equal_arrays(const FieldPlan *field, PyObject *left, PyObject *right) {
+static int equal_arrays(const Plan *plan, const FieldPlan *field, PyObject *left, PyObject *right, uint64_t *budget) {
     if (left == Py_None || right == Py_None)
         return left == right;
     Py_buffer views[2];
@@ -237,47 +237,100 @@ static int equal_arrays(const FieldPlan *field, PyObject *left, PyObject *right)
         PyBuffer_Release(&views[0]);
         return -1;
     }
-    int equal = equal_numbers(field, &views[0], &views[1]);
+    int equal = spend(plan, budget, 4 + (uint64_t)views[0].len);
+    if (equal == 0)
+        equal = equal_numbers(field, &views[0], &views[1]);
     PyBuffer_Release(&views[0]);
     PyBuffer_Release(&views[1]);
     return equal;
 }
 
-/* Other than PyObject_RichCompareBool, it does not take NaN for equal to itself: a view would make another of it. */
-static int equal_objects(PyObject *left, PyObject *right) {
-    PyObject *result = left && right ? PyObject_RichCompare(left, right, Py_EQ) : NULL;
+static int equal_messages(Message *left, Message *right, uint64_t *budget);
+
+/* Does it compare as we do, and not in a way of the user's? */
+static bool compares_here(PyObject *value) {
+    return PyObject_TypeCheck(value, Message_Type) &&
+           PyType_GetSlot(Py_TYPE(value), Py_tp_richcompare) == (void *)message_compare;
+}
+
+/* Two values that are no vectors, or two elements. Other than by PyObject_RichCompareBool, NaN is not equal to itself: a
+ * view would make another object of it. */
+static int equal_values(PyObject *left, PyObject *right, uint64_t *budget) {
+    if (compares_here(left) && compares_here(right) && ((Message *)left)->plan == ((Message *)right)->plan)
+        return equal_messages((Message *)left, (Message *)right, budget);
+    PyObject *result = PyObject_RichCompare(left, right, Py_EQ);
     int equal = result ? PyObject_IsTrue(result) : -1;
     Py_XDECREF(result);
     return equal;
 }
 
-static int equal_lists(PyObject *left, PyObject *right) {
+static int spend_for(PyObject *sequence, PyObject *element, uint64_t *budget) {
+    bool read = PyObject_TypeCheck(sequence, Elements_Type);
+    return read ? spend(((Elements *)sequence)->plan, budget, cost_of(element)) : 0;
+}
+
+static PyObject *settled(PyObject *sequence) { /* elements never become fewer */
+    if (!PyObject_TypeCheck(sequence, Elements_Type))
+        return PySequence_List(sequence);
+    Py_INCREF(sequence);
+    return sequence;
+}
+
+int equal_lists(PyObject *left, PyObject *right, uint64_t *budget) {
     if (left == Py_None || right == Py_None)
         return left == right;
-    Py_ssize_t count = PySequence_Size(left), other = PySequence_Size(right);
-    int equal = count < 0 || other < 0 ? -1 : count == other;
-    for (Py_ssize_t i = 0; equal == 1 && i < count; i++) {
-        PyObject *first = PySequence_GetItem(left, i), *second = first ? PySequence_GetItem(right, i) : NULL;
-        equal = equal_objects(first, second);
+    PyObject *all[2] = {settled(left), NULL};
+    int equal = all[0] && (all[1] = settled(right)) ? 1 : -1;
+    if (equal > 0 && PySequence_Size(all[0]) != PySequence_Size(all[1]))
+        equal = 0;
+    Py_ssize_t count = equal > 0 ? PySequence_Size(all[0]) : 0;
+    for (Py_ssize_t i = 0; equal > 0 && i < count; i++) {
+        PyObject *first = PySequence_GetItem(all[0], i), *second = first ? PySequence_GetItem(all[1], i) : NULL;
+        bool paid = second && spend_for(left, first, budget) == 0 && spend_for(right, second, budget) == 0;
+        equal = paid ? equal_values(first, second, budget) : -1;
         Py_XDECREF(first);
         Py_XDECREF(second);
     }
+    Py_XDECREF(all[0]);
+    Py_XDECREF(all[1]);
     return equal;
 }
 
-static int equal_field(Message *left, Message *right, const FieldPlan *field) {
+static int equal_field(Message *left, Message *right, const FieldPlan *field, uint64_t *budget) {
     PyObject *first = read_field(left, field), *second = first ? read_field(right, field) : NULL;
     int equal = -1;
-    if (second) {
+    if (second && spend(left->plan, budget, left->values ? 0 : cost_of(first)) == 0 &&
+        spend(left->plan, budget, right->values ? 0 : cost_of(second)) == 0) {
         if (field->kind == SCALARS)
-            equal = equal_arrays(field, first, second);
+            equal = equal_arrays(left->plan, field, first, second, budget);
         else if (field->kind > SCALARS)
-            equal = equal_lists(first, second);
+            equal = equal_lists(first, second, budget);
         else
-            equal = equal_objects(first, second);
+            equal = equal_values(first, second, budget);
     }
     Py_XDECREF(first);
     Py_XDECREF(second);
+    return equal;
+}
+
+/* What two messages may cost together: those that hold values end by themselves. */
+static uint64_t budget_of_both(const Message *left, const Message *right) {
+    uint64_t first = left->values ? UNLIMITED : budget_of(left->memory);
+    uint64_t second = right->values ? UNLIMITED : budget_of(right->memory);
+    return first == UNLIMITED ? second : second == UNLIMITED ? first : first + second;
+}
+
+static int equal_messages(Message *left, Message *right, uint64_t *budget) {
+    const Plan *plan = left->plan;
+    uint64_t own = *budget == UNLIMITED ? budget_of_both(left, right) : *budget;
+    if (Py_EnterRecursiveCall(" while comparing messages"))
+        return -1;
+    int equal = spend(plan, &own, 4) < 0 ? -1 : 1;
+    for (uint32_t i = 0; equal == 1 && i < plan->count; i++)
+        equal = equal_field(left, right, &plan->fields[i], &own);
+    Py_LeaveRecursiveCall();
+    if (*budget != UNLIMITED)
+        *budget = own;
     return equal;
 }
 
@@ -287,13 +340,8 @@ static PyObject *message_compare(PyObject *self, PyObject *other, int operation)
         Py_INCREF(Py_NotImplemented);
         return Py_NotImplemented;
     }
-    const Plan *plan = ((Message *)self)->plan;
-    int equal = Py_EnterRecursiveCall(" while comparing messages") ? -1 : 1;
-    if (equal < 0)
-        return NULL;
-    for (uint32_t i = 0; equal == 1 && i < plan->count; i++)
-        equal = equal_field((Message *)self, (Message *)other, &plan->fields[i]);
-    Py_LeaveRecursiveCall();
+    uint64_t budget = UNLIMITED;
+    int equal = equal_messages((Message *)self, (Message *)other, &budget);
     return equal < 0 ? NULL : PyBool_FromLong(equal == (operation == Py_EQ));
 }
 
@@ -323,31 +371,42 @@ static int thaw_all(PyObject *value) {
     return 0;
 }
 
+static Message *copied_struct(Message *self) {
+    if (!within(self->memory, self->at, self->plan->size))
+        return (Message *)refuse_bytes(self->plan, "a struct reaches beyond the buffer");
+    Memory *memory = memory_copy(self->memory->bytes + self->at, self->plan->size);
+    Message *copy = memory ? message_view(self->plan, memory, 0) : NULL;
+    Py_XDECREF(memory);
+    return copy;
+}
+
 /* By way of its bytes: one memory, which the copy's arrays and structs are views of. */
-static PyObject *message_copy(Message *self, PyObject *Py_UNUSED(ignored)) {
-    Message *copy = NULL;
-    if (self->plan->is_struct) {
-        if (!within(self->memory, self->at, self->plan->size))
-            return refuse_bytes(self->plan, "a struct reaches beyond the buffer");
-        Memory *memory = memory_copy(self->memory->bytes + self->at, self->plan->size);
-        copy = memory ? message_view(self->plan, memory, 0, true) : NULL;
-        Py_XDECREF(memory);
-        return (PyObject *)copy;
-    }
-    Target target = {0};
+Message *message_copied(Message *self, uint64_t *budget) {
+    if (self->plan->is_struct)
+        return copied_struct(self);
+    Target target = {.budget = *budget, .incomplete = true};
     if (write_message(&target, self) < 0)
         return NULL;
+    uint64_t left = target.budget;
     Memory *memory = memory_new(target.at);
     if (!memory)
         return NULL;
     target.out = memory->owned;
     target.size = memory->size;
+    target.budget = *budget;
+    Message *copy = NULL;
     if (write_message(&target, self) == 0)
-        copy = message_view(self->plan, memory, load_u32(memory->bytes), true);
+        copy = message_view(self->plan, memory, load_u32(memory->bytes));
     Py_DECREF(memory);
     if (copy && thaw_deep(copy) < 0)
         Py_CLEAR(copy);
-    return (PyObject *)copy;
+    *budget = left;
+    return copy;
+}
+
+static PyObject *message_copy(Message *self, PyObject *Py_UNUSED(ignored)) {
+    uint64_t budget = UNLIMITED;
+    return (PyObject *)message_copied(self, &budget);
 }
 
 static PyObject *message_deepcopy(Message *self, PyObject *Py_UNUSED(memo)) { return message_copy(self, NULL); }

@@ -24,15 +24,23 @@ static Message *message_argument(PyObject *object) {
     return NULL;
 }
 
+/* A plan whose filling failed, or that the collector took apart, has no messages. */
+static Plan *usable(PyObject *plan) {
+    if (PyObject_TypeCheck(plan, Plan_Type) && ((Plan *)plan)->cls)
+        return (Plan *)plan;
+    PyErr_SetString(PyExc_TypeError, "a Plan is needed that has its class");
+    return NULL;
+}
+
 static int measure(Message *message, bool reserve, uint64_t *size) {
-    Target target = {.reserve = reserve};
+    Target target = {.reserve = reserve, .budget = UNLIMITED};
     int result = write_message(&target, message);
     *size = target.at;
     return result;
 }
 
 static int write_at(Message *message, bool reserve, uint8_t *to, uint64_t size) {
-    Target target = {.out = to, .size = size, .reserve = reserve};
+    Target target = {.out = to, .size = size, .reserve = reserve, .budget = UNLIMITED};
     if (write_message(&target, message) < 0)
         return -1;
     if (target.at == size)
@@ -106,8 +114,20 @@ static PyObject *view_root(Plan *plan, PyObject *exporter, bool writable, bool v
     Message *message = NULL;
     uint64_t at;
     if ((!verify || verify_message(plan, memory) == 0) && root_of(plan, memory, &at) == 0)
-        message = message_view(plan, memory, at, false);
+        message = message_view(plan, memory, at);
     Py_DECREF(memory);
+    return (PyObject *)message;
+}
+
+/* What is to be walked over as a whole, in Python: nothing in it is shared, and nobody changes it. */
+static PyObject *detached(PyObject *Py_UNUSED(module), PyObject *object) {
+    Message *message = message_argument(object);
+    uint64_t budget = UNLIMITED;
+    if (!message)
+        return NULL;
+    if (!message->values && !message->memory->owned)
+        return (PyObject *)message_copied(message, &budget);
+    Py_INCREF(message);
     return (PyObject *)message;
 }
 
@@ -126,7 +146,7 @@ static PyObject *view(PyObject *Py_UNUSED(module), PyObject *args) {
     int writable, verify;
     if (!PyArg_ParseTuple(args, "O!Opp", Plan_Type, &plan, &exporter, &writable, &verify))
         return NULL;
-    return view_root((Plan *)plan, exporter, writable, verify);
+    return usable(plan) ? view_root((Plan *)plan, exporter, writable, verify) : NULL;
 }
 
 /* What a Writer of the bus is given: it encodes into its own memory, see encoder.h. */
@@ -157,10 +177,8 @@ static void encoder_free(PyObject *capsule) {
 }
 
 static PyObject *encoder(PyObject *Py_UNUSED(module), PyObject *plan) {
-    if (!PyObject_TypeCheck(plan, Plan_Type)) {
-        PyErr_SetString(PyExc_TypeError, "a Plan is needed");
+    if (!usable(plan))
         return NULL;
-    }
     lunar_encoder *made = PyMem_Malloc(sizeof *made);
     if (!made)
         return PyErr_NoMemory();
@@ -175,10 +193,10 @@ static PyObject *encoder(PyObject *Py_UNUSED(module), PyObject *plan) {
 
 /* Decoders: callables that turn a sample's memory into a message. */
 static PyObject *decode_trusting(PyObject *plan, PyObject *exporter) {
-    return view_root((Plan *)plan, exporter, false, false);
+    return usable(plan) ? view_root((Plan *)plan, exporter, false, false) : NULL;
 }
 static PyObject *decode_verifying(PyObject *plan, PyObject *exporter) {
-    return view_root((Plan *)plan, exporter, false, true);
+    return usable(plan) ? view_root((Plan *)plan, exporter, false, true) : NULL;
 }
 static PyMethodDef decoders[] = {{"decode", decode_trusting, METH_O, NULL},
                                  {"decode_verified", decode_verifying, METH_O, NULL}};
@@ -187,6 +205,8 @@ static PyObject *decoder(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *plan;
     int verify;
     if (!PyArg_ParseTuple(args, "O!p", Plan_Type, &plan, &verify))
+        return NULL;
+    if (!usable(plan))
         return NULL;
     return PyCFunction_NewEx(&decoders[verify ? 1 : 0], plan, NULL);
 }
@@ -211,40 +231,41 @@ static PyObject *checked_count(const Plan *plan, const FieldPlan *field, PyObjec
 }
 
 /* Of a struct nothing is kept: its arrays are there in any case. */
-static int reserve_counts(Message *message, PyObject *fields) {
-    PyObject *name, *value;
-    Py_ssize_t at = 0;
-    while (PyDict_Next(fields, &at, &name, &value)) {
-        const FieldPlan *field = counted_field(message->plan, name, value);
-        if (!field)
-            continue;
-        PyObject *count = checked_count(message->plan, field, value);
-        if (!count)
-            return -1;
-        if (message->values)
-            message->values[field - message->plan->fields] = count;
-        else
-            Py_DECREF(count);
+static int set_count(Message *message, const FieldPlan *field, PyObject *value) {
+    PyObject *count = checked_count(message->plan, field, value);
+    if (!count)
+        return -1;
+    if (message->values) {
+        PyObject **place = &message->values[field - message->plan->fields], *old = *place;
+        *place = count;
+        count = old;
     }
+    Py_XDECREF(count);
     return 0;
 }
 
 /* A message of which some vectors are only lengths: `size` and `write` with reserve make room for them. */
 static PyObject *reservation(PyObject *Py_UNUSED(module), PyObject *args) {
-    PyObject *plan_object, *fields, *name, *value;
-    if (!PyArg_ParseTuple(args, "O!O!", Plan_Type, &plan_object, &PyDict_Type, &fields))
+    PyObject *given, *fields, *name, *value;
+    if (!PyArg_ParseTuple(args, "O!O!", Plan_Type, &given, &PyDict_Type, &fields) || !usable(given))
         return NULL;
-    Plan *plan = (Plan *)plan_object;
-    PyObject *others = PyDict_Copy(fields), *empty = PyTuple_New(0), *message = NULL;
+    const Plan *plan = (Plan *)given;
+    PyObject *lengths = PyDict_New(), *others = PyDict_New(), *empty = PyTuple_New(0), *message = NULL;
     Py_ssize_t at = 0;
-    int failed = !others || !empty;
+    int failed = !lengths || !others || !empty;
     while (!failed && PyDict_Next(fields, &at, &name, &value))
-        if (counted_field(plan, name, value))
-            failed = PyDict_DelItem(others, name);
-    if (!failed)
+        failed = PyDict_SetItem(counted_field(plan, name, value) ? lengths : others, name, value);
+    if (!failed && !PyErr_Occurred())
         message = PyObject_Call(plan->cls, empty, others);
-    if (message && reserve_counts((Message *)message, fields) < 0)
+    if (message && (!PyObject_TypeCheck(message, Message_Type) || ((Message *)message)->plan != plan ||
+                    !((Message *)message)->values != plan->is_struct)) {
+        PyErr_Format(PyExc_TypeError, "the class of %U makes something else", plan->name);
         Py_CLEAR(message);
+    }
+    for (at = 0; message && PyDict_Next(lengths, &at, &name, &value);)
+        if (set_count((Message *)message, counted_field(plan, name, value), value) < 0)
+            Py_CLEAR(message);
+    Py_XDECREF(lengths);
     Py_XDECREF(others);
     Py_XDECREF(empty);
     return message;
@@ -255,6 +276,7 @@ static PyMethodDef functions[] = {
     {"size", size_of, METH_VARARGS, "(message, reserve): bytes that `write` will need."},
     {"write", write_into, METH_VARARGS, "(message, buffer, offset, reserve): write it there; the bytes written."},
     {"view", view, METH_VARARGS, "(plan, buffer, writable, verify): the message that lies in a buffer."},
+    {"detached", detached, METH_O, "The message if nobody else can change it, or a copy of it."},
     {"freeze", freeze, METH_O, "Let nobody write to the memory of this message any more."},
     {"encoder", encoder, METH_O, "A capsule for a Writer, which then encodes into its own memory."},
     {"decoder", decoder, METH_VARARGS, "(plan, verify): a callable from a buffer to the message in it."},

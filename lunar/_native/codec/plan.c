@@ -9,24 +9,29 @@ static int plan_init(Plan *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"name", "is_struct", "size", "align", "identifier", NULL};
     PyObject *name;
     int is_struct;
-    unsigned int size, align;
+    unsigned long long size;
+    unsigned int align;
     const char *identifier;
     Py_ssize_t identifier_bytes;
     if (self->name) {
         PyErr_SetString(PyExc_RuntimeError, "a plan is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "UpIIz#", names, &name, &is_struct, &size, &align, &identifier,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "UpKIz#", names, &name, &is_struct, &size, &align, &identifier,
                                      &identifier_bytes))
         return -1;
     if (!align || align > 64 || align & (align - 1) || (identifier && identifier_bytes != 4)) {
         PyErr_SetString(PyExc_ValueError, "align must be a power of two, an identifier four bytes");
         return -1;
     }
+    if (size >= MAX_BYTES || (is_struct && !size)) {
+        PyErr_Format(PyExc_ValueError, "%U: a struct has at least a byte, and less than 2 GiB", name);
+        return -1;
+    }
     Py_INCREF(name);
     self->name = name;
     self->is_struct = is_struct;
-    self->size = size;
+    self->size = (uint32_t)size;
     self->align = align;
     self->identified = identifier != NULL;
     if (identifier)
@@ -36,19 +41,24 @@ static int plan_init(Plan *self, PyObject *args, PyObject *kwargs) {
 
 static int parse_members(FieldPlan *field, PyObject *members) {
     Py_ssize_t count = PyTuple_Size(members);
-    if (count < 0 || !(field->members = PyMem_Calloc((size_t)count + 1, sizeof *field->members)))
+    if (!(field->members = PyMem_Calloc((size_t)count + 1, sizeof *field->members))) {
+        PyErr_NoMemory();
         return -1;
+    }
     for (Py_ssize_t i = 0; i < count; i++) {
+        UnionMember *member = &field->members[i];
         PyObject *plan;
-        if (!PyArg_ParseTuple(PyTuple_GetItem(members, i), "bO", &field->members[i].tag, &plan))
+        if (!PyArg_ParseTuple(PyTuple_GetItem(members, i), "bO", &member->tag, &plan))
             return -1;
-        if (plan != Py_None) {
-            if (!PyObject_TypeCheck(plan, Plan_Type)) {
-                PyErr_SetString(PyExc_TypeError, "a union's member must be a Plan or None");
-                return -1;
-            }
+        member->is_string = plan == Py_None;
+        bool is_plan = PyObject_TypeCheck(plan, Plan_Type) && ((Plan *)plan)->name;
+        if (!member->tag || (!member->is_string && !is_plan)) {
+            PyErr_SetString(PyExc_TypeError, "a union's member must have a tag, and be a Plan or None");
+            return -1;
+        }
+        if (is_plan) {
             Py_INCREF(plan);
-            field->members[i].plan = (Plan *)plan;
+            member->plan = (Plan *)plan;
         }
         field->member_count++;
     }
@@ -75,6 +85,26 @@ static PyObject *keep(PyObject *object) {
     return object;
 }
 
+/* What reading and writing rely on. Schemas may come from strangers, so it is not left to who compiled them. */
+static bool makes_sense(const Plan *self, const FieldPlan *field, unsigned int id, const Plan *sub, bool has_array) {
+    bool numbers = field->kind == SCALAR || field->kind == SCALARS;
+    bool structs = field->kind == STRUCT || field->kind == STRUCTS;
+    bool tables = field->kind == TABLE || field->kind == TABLES;
+    if (field->kind > UNIONS || field->base > FLOAT64 || !field->align || field->align & (field->align - 1))
+        return false;
+    if ((structs || tables) != (sub != NULL) || (sub && (!sub->name || sub->is_struct != structs)))
+        return false;
+    if (field->size != (numbers ? scalar_sizes[field->base] : structs ? sub->size : 4) || field->align > 64 ||
+        has_array != (field->kind == SCALARS))
+        return false;
+    if (!self->is_struct) /* beyond 32764 a vtable cannot say its own length; a tag lies before its union */
+        return !field->length && id < 32765 && (id || (field->kind != UNION && field->kind != UNIONS));
+    uint64_t bytes = field->size * (uint64_t)(field->length ? field->length : 1);
+    return (numbers || structs) && (field->kind >= SCALARS) == (field->length > 0) &&
+           (field->kind != SCALARS || field->exactly == field->length) && field->offset <= self->size &&
+           bytes <= self->size - field->offset;
+}
+
 static int parse_field(Plan *self, FieldPlan *field, PyObject *description) {
     PyObject *name, *shape, *absent, *sub, *members, *enum_class, *enum_members, *array, *expected;
     unsigned int id;
@@ -88,11 +118,8 @@ static int parse_field(Plan *self, FieldPlan *field, PyObject *description) {
                           &field->multiple, &PyTuple_Type, &shape, &default_bits, &absent, &sub, &PyTuple_Type, &members, &enum_class,
                           &enum_members, &array, &expected))
         return -1;
-    bool known = field->kind <= UNIONS && field->base <= FLOAT64 && id < 32766 && field->align && field->size;
-    bool needs_plan = field->kind == STRUCT || field->kind == TABLE || field->kind == STRUCTS || field->kind == TABLES;
-    bool has_plan = PyObject_TypeCheck(sub, Plan_Type);
-    if (!known || needs_plan != has_plan ||
-        (self->is_struct && (field->offset > self->size || field->size > self->size - field->offset))) {
+    Plan *sub_plan = PyObject_TypeCheck(sub, Plan_Type) ? (Plan *)sub : NULL;
+    if (!makes_sense(self, field, id, sub_plan, array != Py_None)) {
         PyErr_Format(PyExc_ValueError, "the plan of field %U makes no sense", name);
         return -1;
     }
@@ -104,7 +131,8 @@ static int parse_field(Plan *self, FieldPlan *field, PyObject *description) {
     field->absent = absent;
     Py_INCREF(expected);
     field->expected = expected;
-    field->sub = (Plan *)keep(sub);
+    Py_XINCREF(sub_plan);
+    field->sub = sub_plan;
     field->enum_class = keep(enum_class);
     field->enum_members = keep(enum_members);
     field->array = keep(array);
@@ -129,11 +157,59 @@ static void sort_fields(Plan *self) {
     }
 }
 
+static void drop_fields(Plan *self) {
+    for (uint32_t i = 0; i < self->count; i++) {
+        FieldPlan *field = &self->fields[i];
+        for (uint32_t j = 0; j < field->member_count; j++)
+            Py_XDECREF(field->members[j].plan);
+        PyMem_Free(field->members);
+        PyMem_Free(field->shape);
+        Py_XDECREF(field->name);
+        Py_XDECREF(field->absent);
+        Py_XDECREF(field->expected);
+        Py_XDECREF(field->sub);
+        Py_XDECREF(field->enum_class);
+        Py_XDECREF(field->enum_members);
+        Py_XDECREF(field->array);
+    }
+    self->count = 0;
+    PyMem_Free(self->fields);
+    PyMem_Free(self->order);
+    self->fields = NULL;
+    self->order = NULL;
+    Py_CLEAR(self->index);
+}
+
+static int fill_fields(Plan *self, PyObject *descriptions) {
+    Py_ssize_t count = PyTuple_Size(descriptions);
+    self->fields = PyMem_Calloc((size_t)count + 1, sizeof *self->fields);
+    self->order = PyMem_Calloc((size_t)count + 1, sizeof *self->order);
+    self->index = PyDict_New();
+    if (!self->fields || !self->order || !self->index) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        FieldPlan *field = &self->fields[i];
+        self->count++;
+        if (parse_field(self, field, PyTuple_GetItem(descriptions, i)) < 0)
+            return -1;
+        PyObject *place = PyLong_FromSsize_t(i);
+        int failed = !place || PyDict_SetItem(self->index, field->name, place);
+        Py_XDECREF(place);
+        if (failed)
+            return -1;
+        if (field->id + 1u > self->slots)
+            self->slots = field->id + 1u;
+    }
+    return 0;
+}
+
 static PyObject *plan_fill(Plan *self, PyObject *args) {
     PyObject *cls, *descriptions;
     if (!PyArg_ParseTuple(args, "OO!", &cls, &PyTuple_Type, &descriptions))
         return NULL;
-    if (self->cls || !self->name) {
+    if (self->fields || !self->name) {
         PyErr_SetString(PyExc_RuntimeError, "a plan is filled once");
         return NULL;
     }
@@ -141,24 +217,9 @@ static PyObject *plan_fill(Plan *self, PyObject *args) {
         PyErr_SetString(PyExc_TypeError, "a plan needs a message class");
         return NULL;
     }
-    Py_ssize_t count = PyTuple_Size(descriptions);
-    self->fields = PyMem_Calloc((size_t)count + 1, sizeof *self->fields);
-    self->order = PyMem_Calloc((size_t)count + 1, sizeof *self->order);
-    self->index = PyDict_New();
-    if (!self->fields || !self->order || !self->index)
-        return PyErr_NoMemory();
-    for (Py_ssize_t i = 0; i < count; i++) {
-        FieldPlan *field = &self->fields[i];
-        self->count++;
-        if (parse_field(self, field, PyTuple_GetItem(descriptions, i)) < 0)
-            return NULL;
-        PyObject *place = PyLong_FromSsize_t(i);
-        int failed = !place || PyDict_SetItem(self->index, field->name, place);
-        Py_XDECREF(place);
-        if (failed)
-            return NULL;
-        if (field->id + 1u > self->slots)
-            self->slots = field->id + 1u;
+    if (fill_fields(self, descriptions) < 0) {
+        drop_fields(self);
+        return NULL;
     }
     sort_fields(self);
     Py_INCREF(cls);
@@ -186,33 +247,23 @@ static int plan_traverse(Plan *self, visitproc visit, void *arg) {
 static void plan_dealloc(Plan *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    for (uint32_t i = 0; i < self->count; i++) {
-        FieldPlan *field = &self->fields[i];
-        for (uint32_t j = 0; j < field->member_count; j++)
-            Py_XDECREF(field->members[j].plan);
-        PyMem_Free(field->members);
-        PyMem_Free(field->shape);
-        Py_XDECREF(field->name);
-        Py_XDECREF(field->absent);
-        Py_XDECREF(field->expected);
-        Py_XDECREF(field->sub);
-        Py_XDECREF(field->enum_class);
-        Py_XDECREF(field->enum_members);
-        Py_XDECREF(field->array);
-    }
-    PyMem_Free(self->fields);
-    PyMem_Free(self->order);
+    drop_fields(self);
     Py_XDECREF(self->cls);
-    Py_XDECREF(self->index);
     Py_XDECREF(self->name);
     PyObject_GC_Del(self);
     Py_DECREF(type);
 }
 
-/* A message holds its plan, and a plan the class of its messages: break the circle at the class, which nobody needs
- * once nothing but the circle is left. */
+/* A message holds its plan, and a plan the class of its messages and the plans of what they hold, its own among them:
+ * break the circles there. The rest stays, for a message may still be there that is taken apart after its plan. */
 static int plan_clear(Plan *self) {
     Py_CLEAR(self->cls);
+    for (uint32_t i = 0; i < self->count; i++) {
+        FieldPlan *field = &self->fields[i];
+        Py_CLEAR(field->sub);
+        for (uint32_t j = 0; j < field->member_count; j++)
+            Py_CLEAR(field->members[j].plan);
+    }
     return 0;
 }
 

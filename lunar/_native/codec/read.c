@@ -29,6 +29,26 @@ outside:
     return -1;
 }
 
+int spend(const Plan *plan, uint64_t *budget, uint64_t bytes) {
+    if (*budget == UNLIMITED)
+        return 0;
+    if (bytes > *budget) {
+        refuse_bytes(plan, "it is larger than its bytes can justify");
+        return -1;
+    }
+    *budget -= bytes;
+    return 0;
+}
+
+uint64_t cost_of(PyObject *value) {
+    if (PyUnicode_Check(value))
+        return 4 + (uint64_t)PyUnicode_GetLength(value);
+    if (!PyObject_TypeCheck(value, Elements_Type))
+        return 0;
+    const Elements *elements = (const Elements *)value;
+    return 4 + (uint64_t)elements->count * elements->field->size;
+}
+
 int follow(const Plan *plan, const Memory *memory, uint64_t at, uint64_t *target) {
     if (within(memory, at, 4)) {
         *target = at + load_u32(memory->bytes + at);
@@ -52,12 +72,26 @@ int vector_at(const Plan *plan, const Memory *memory, uint64_t at, uint32_t elem
     return -1;
 }
 
+/* Python's decoder looks more than once, and must see the same each time. */
+static PyObject *decode_text(const Memory *memory, const uint8_t *bytes, uint32_t count) {
+    uint8_t few[256], *copy = few;
+    if (memory->owned)
+        return PyUnicode_DecodeUTF8((const char *)bytes, count, NULL);
+    if (count > sizeof few && !(copy = PyMem_Malloc(count)))
+        return PyErr_NoMemory();
+    memcpy(copy, bytes, count);
+    PyObject *text = PyUnicode_DecodeUTF8((const char *)copy, count, NULL);
+    if (copy != few)
+        PyMem_Free(copy);
+    return text;
+}
+
 PyObject *read_string(const Plan *plan, const Memory *memory, uint64_t at) {
     uint64_t first;
     uint32_t count;
     if (vector_at(plan, memory, at, 1, &first, &count) < 0)
         return NULL;
-    PyObject *text = PyUnicode_DecodeUTF8((const char *)memory->bytes + first, count, NULL);
+    PyObject *text = decode_text(memory, memory->bytes + first, count);
     if (!text && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
         PyErr_Clear();
         return refuse_bytes(plan, "a string is not UTF-8");
@@ -65,9 +99,11 @@ PyObject *read_string(const Plan *plan, const Memory *memory, uint64_t at) {
     return text;
 }
 
-Message *message_view(Plan *plan, Memory *memory, uint64_t at, bool private) {
-    if (!plan->cls)
-        return (Message *)refuse_bytes(plan, "its class is gone");
+Message *message_view(Plan *plan, Memory *memory, uint64_t at) {
+    if (!plan || !plan->cls) { /* the collector took its circle apart */
+        PyErr_SetString(VerificationError, "the class of this message is gone");
+        return NULL;
+    }
     Message *self = (Message *)PyType_GenericAlloc((PyTypeObject *)plan->cls, 0);
     if (!self)
         return NULL;
@@ -76,7 +112,6 @@ Message *message_view(Plan *plan, Memory *memory, uint64_t at, bool private) {
     Py_INCREF(memory);
     self->memory = memory;
     self->at = at;
-    self->private = private;
     return self;
 }
 
@@ -118,7 +153,7 @@ static PyObject *read_elements(Message *self, const FieldPlan *field, uint64_t a
         if (!found || tag_count != count)
             return refuse_bytes(self->plan, "a vector of unions has another number of tags");
     }
-    Elements *elements = PyObject_New(Elements, Elements_Type);
+    Elements *elements = PyObject_GC_New(Elements, Elements_Type);
     if (!elements)
         return NULL;
     Py_INCREF(self->plan);
@@ -129,7 +164,7 @@ static PyObject *read_elements(Message *self, const FieldPlan *field, uint64_t a
     elements->at = first;
     elements->tags = tags;
     elements->count = count;
-    elements->private = self->private;
+    PyObject_GC_Track(elements);
     return (PyObject *)elements;
 }
 
@@ -140,18 +175,18 @@ const UnionMember *union_member(const FieldPlan *field, uint8_t tag) {
     return NULL;
 }
 
-PyObject *read_union(Plan *plan, const FieldPlan *field, Memory *memory, uint8_t tag, uint64_t at, bool private) {
+PyObject *read_union(Plan *plan, const FieldPlan *field, Memory *memory, uint8_t tag, uint64_t at) {
     const UnionMember *member = union_member(field, tag);
     if (!member) /* NONE, or of a newer schema */
         Py_RETURN_NONE;
-    if (!member->plan)
+    if (member->is_string)
         return read_string(plan, memory, at);
     uint64_t target;
     if (follow(plan, memory, at, &target) < 0)
         return NULL;
-    if (member->plan->is_struct && !within(memory, target, member->plan->size))
+    if (member->plan && member->plan->is_struct && !within(memory, target, member->plan->size))
         return refuse_bytes(plan, "a struct reaches beyond the buffer");
-    return (PyObject *)message_view(member->plan, memory, target, private);
+    return (PyObject *)message_view(member->plan, memory, target);
 }
 
 static PyObject *read_table_union(Message *self, const FieldPlan *field, uint64_t at) {
@@ -159,8 +194,8 @@ static PyObject *read_table_union(Message *self, const FieldPlan *field, uint64_
     int found = find_field(self->plan, self->memory, self->at, field->id - 1u, 1, &tag_at);
     if (found < 0)
         return NULL;
-    uint8_t tag = found ? self->memory->bytes[tag_at] : 0;
-    return read_union(self->plan, field, self->memory, tag, at, self->private);
+    uint8_t tag = found ? load_u8(self->memory->bytes + tag_at) : 0;
+    return read_union(self->plan, field, self->memory, tag, at);
 }
 
 /* A field that is there, at `at`. */
@@ -172,11 +207,11 @@ static PyObject *read_present(Message *self, const FieldPlan *field, uint64_t at
     case STRING:
         return read_string(self->plan, self->memory, at);
     case STRUCT:
-        return (PyObject *)message_view(field->sub, self->memory, at, self->private);
+        return (PyObject *)message_view(field->sub, self->memory, at);
     case TABLE:
         if (follow(self->plan, self->memory, at, &target) < 0)
             return NULL;
-        return (PyObject *)message_view(field->sub, self->memory, target, self->private);
+        return (PyObject *)message_view(field->sub, self->memory, target);
     case UNION:
         return read_table_union(self, field, at);
     default:
@@ -195,7 +230,7 @@ static PyObject *read_struct_field(Message *self, const FieldPlan *field) {
         return read_present(self, field, at);
     PyObject *all = PyTuple_New(field->length);
     for (uint32_t i = 0; all && i < field->length; i++) {
-        Message *each = message_view(field->sub, self->memory, at + (uint64_t)i * field->size, self->private);
+        Message *each = message_view(field->sub, self->memory, at + (uint64_t)i * field->size);
         if (!each)
             Py_CLEAR(all);
         else
@@ -212,30 +247,23 @@ static PyObject *read_absent(const FieldPlan *field) {
 }
 
 static PyObject *read_value(Message *self, const FieldPlan *field) {
-    PyObject **place = &self->values[field - self->plan->fields];
-    if (!*place) {
-        if (field->kind < SCALARS || field->absent == Py_None)
-            return read_absent(field);
-        PyObject *empty = empty_vector(field); /* kept: the user may append to it */
-        if (*place) /* another thread was here */
-            Py_XDECREF(empty);
-        else
-            *place = empty;
-    } else if (field->kind == SCALARS && *place != Py_None) {
-        /* Whatever buffer it was set to, it reads as an array. Meanwhile another thread may set it to something else. */
-        PyObject *buffer = *place;
-        Py_INCREF(buffer);
-        PyObject *array = PyObject_CallFunctionObjArgs(field->array, buffer, NULL);
-        if (array && array != buffer && *place == buffer) {
-            Py_INCREF(array);
-            *place = array;
-            Py_DECREF(buffer);
-        }
-        Py_DECREF(buffer);
-        return array;
+    PyObject **place = &self->values[field - self->plan->fields], *kept = *place, *shown;
+    if (!kept && (field->kind < SCALARS || field->absent == Py_None))
+        return read_absent(field);
+    Py_XINCREF(kept);
+    if (!kept)
+        shown = empty_vector(field); /* kept: the user may append to it */
+    else if (field->kind == SCALARS) /* whatever buffer it was set to, it reads as an array */
+        shown = PyObject_CallFunctionObjArgs(field->array, kept, NULL);
+    else
+        return kept;
+    if (shown && shown != kept && *place == kept) { /* unless somebody set it meanwhile */
+        Py_INCREF(shown);
+        *place = shown;
+        Py_XDECREF(kept);
     }
-    Py_XINCREF(*place);
-    return *place;
+    Py_XDECREF(kept);
+    return shown;
 }
 
 PyObject *read_field(Message *self, const FieldPlan *field) {

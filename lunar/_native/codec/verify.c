@@ -25,7 +25,7 @@ static bool inside(const Walk *walk, uint64_t at, uint64_t size) {
     return size <= walk->size && at <= walk->size - size;
 }
 
-static int spend(Walk *walk, const FieldPlan *field, uint64_t bytes) {
+static int pay(Walk *walk, const FieldPlan *field, uint64_t bytes) {
     if (bytes > walk->budget)
         return refuse(walk, field, "makes the message larger than its bytes can justify");
     walk->budget -= bytes;
@@ -41,7 +41,7 @@ static bool is_utf8(const uint8_t *text, uint64_t length) {
             i += 8;
             continue;
         }
-        uint8_t lead = text[i];
+        uint8_t lead = load_u8(text + i);
         if (lead < 0x80) {
             i++;
             continue;
@@ -49,7 +49,7 @@ static bool is_utf8(const uint8_t *text, uint64_t length) {
         uint32_t more = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : 1;
         if (lead < 0xC2 || lead > 0xF4 || length - i <= more)
             return false;
-        uint8_t second = text[i + 1];
+        uint8_t second = load_u8(text + i + 1);
         uint8_t least = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
         uint8_t most = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
         if (second < least || second > most)
@@ -85,7 +85,7 @@ static int walk_vector(Walk *walk, const FieldPlan *field, uint64_t at, uint32_t
         return refuse(walk, field, "reaches beyond the buffer");
     if (*count && *first & (alignment - 1))
         return refuse(walk, field, "is not aligned");
-    return spend(walk, field, 4 + (uint64_t)*count * size);
+    return pay(walk, field, 4 + (uint64_t)*count * size);
 }
 
 static int walk_string(Walk *walk, const FieldPlan *field, uint64_t at) {
@@ -93,7 +93,7 @@ static int walk_string(Walk *walk, const FieldPlan *field, uint64_t at) {
     uint32_t length;
     if (walk_vector(walk, field, at, 1, 1, &first, &length) < 0)
         return -1;
-    if (!inside(walk, first + length, 1) || walk->bytes[first + length])
+    if (!inside(walk, first + length, 1) || load_u8(walk->bytes + first + length))
         return refuse(walk, field, "has no zero behind its text");
     return is_utf8(walk->bytes + first, length) ? 0 : refuse(walk, field, "is not UTF-8");
 }
@@ -101,13 +101,18 @@ static int walk_string(Walk *walk, const FieldPlan *field, uint64_t at) {
 static int walk_referred(Walk *walk, const FieldPlan *field, const Plan *plan, uint64_t at) {
     uint64_t target;
     if (!plan)
-        return walk_string(walk, field, at);
+        return refuse(walk, field, "has no class any more");
     if (!plan->is_struct)
         return walk_offset(walk, field, at, &target) < 0 ? -1 : walk_table(walk, plan, target);
-    target = at + load_u32(walk->bytes + at);
-    if (!inside(walk, target, plan->size) || target & (plan->align - 1))
+    uint32_t offset = load_u32(walk->bytes + at);
+    target = at + offset;
+    if (!offset || !inside(walk, target, plan->size) || target & (plan->align - 1))
         return refuse(walk, field, "points to no struct");
-    return spend(walk, field, plan->size);
+    return pay(walk, field, plan->size);
+}
+
+static int walk_member(Walk *walk, const FieldPlan *field, const UnionMember *member, uint64_t at) {
+    return member->is_string ? walk_string(walk, field, at) : walk_referred(walk, field, member->plan, at);
 }
 
 static int walk_vtable(Walk *walk, uint64_t table, uint64_t *vtable, uint16_t *vtable_bytes, uint16_t *table_bytes) {
@@ -151,11 +156,11 @@ static int walk_union(Walk *walk, const Tables *tables, const FieldPlan *field, 
     int tagged = place_of(walk, tables, field, field->id - 1u, 1, 1, &tag_at);
     if (tagged < 0)
         return -1;
-    uint8_t tag = tagged ? walk->bytes[tag_at] : 0;
+    uint8_t tag = tagged ? load_u8(walk->bytes + tag_at) : 0;
     if (!tag != !there)
         return refuse(walk, field, tag ? "has a tag and no value" : "has a value and no tag");
     const UnionMember *member = tag ? union_member(field, tag) : NULL;
-    return member ? walk_referred(walk, field, member->plan, at) : 0; /* an unknown one is of a newer schema */
+    return member ? walk_member(walk, field, member, at) : 0; /* an unknown one is of a newer schema */
 }
 
 static int walk_unions(Walk *walk, const Tables *tables, const FieldPlan *field, uint64_t first, uint32_t count) {
@@ -167,8 +172,8 @@ static int walk_unions(Walk *walk, const Tables *tables, const FieldPlan *field,
     if (!tagged || tag_count != count)
         return refuse(walk, field, "has another number of tags than of values");
     for (uint32_t i = 0; i < count; i++) {
-        const UnionMember *member = union_member(field, walk->bytes[tags + i]);
-        if (member && walk_referred(walk, field, member->plan, first + 4 * (uint64_t)i) < 0)
+        const UnionMember *member = union_member(field, load_u8(walk->bytes + tags + i));
+        if (member && walk_member(walk, field, member, first + 4 * (uint64_t)i) < 0)
             return -1;
     }
     return 0;
@@ -186,9 +191,12 @@ static int walk_elements(Walk *walk, const Tables *tables, const FieldPlan *fiel
     }
     if (field->kind == UNIONS)
         return walk_unions(walk, tables, field, first, count);
-    for (uint32_t i = 0; field->kind != STRUCTS && i < count; i++)
-        if (walk_referred(walk, field, field->kind == STRINGS ? NULL : field->sub, first + 4 * (uint64_t)i) < 0)
+    for (uint32_t i = 0; field->kind != STRUCTS && i < count; i++) {
+        uint64_t element = first + 4 * (uint64_t)i;
+        if (field->kind == STRINGS ? walk_string(walk, field, element) < 0
+                                   : walk_referred(walk, field, field->sub, element) < 0)
             return -1;
+    }
     return 0;
 }
 
@@ -204,7 +212,9 @@ static int walk_field(Walk *walk, const Tables *tables, const FieldPlan *field) 
         return walk_union(walk, tables, field, at, there);
     if (!there || in_line)
         return 0;
-    if (field->kind == STRING || field->kind == TABLE)
+    if (field->kind == STRING)
+        return walk_string(walk, field, at);
+    if (field->kind == TABLE)
         return walk_referred(walk, field, field->sub, at);
     return walk_elements(walk, tables, field, at);
 }
@@ -216,7 +226,7 @@ static int walk_table(Walk *walk, const Plan *plan, uint64_t table) {
     if (++walk->depth > MAX_DEPTH)
         return refuse(walk, NULL, "messages are nested too deeply");
     if (walk_vtable(walk, table, &tables.vtable, &tables.vtable_bytes, &tables.table_bytes) < 0 ||
-        spend(walk, NULL, 4 + tables.table_bytes) < 0)
+        pay(walk, NULL, 4 + tables.table_bytes) < 0)
         return -1;
     for (uint32_t i = 0; i < plan->count; i++)
         if (walk_field(walk, &tables, &plan->fields[i]) < 0)
@@ -237,7 +247,7 @@ static int walk_boxed(Walk *walk, const Plan *plan, uint64_t table) {
 
 int verify_message(const Plan *plan, const Memory *memory) {
     Walk walk = {.bytes = memory->bytes, .size = memory->size, .plan = plan};
-    walk.budget = 4 * memory->size + 65536;
+    walk.budget = 4 * memory->size + 65536; /* as budget_of(), which does not limit our own memory */
     if (!within(memory, 0, plan->identified ? 8 : 4))
         return refuse(&walk, NULL, "the buffer is too short");
     if (plan->identified && memcmp(memory->bytes + 4, plan->identifier, 4) != 0)

@@ -5,6 +5,7 @@
 #define COPY_WITHOUT_LOCK_BYTES ((Py_ssize_t)256 << 10)
 
 typedef struct {
+    PyObject *value; /* owned: others may set the field meanwhile; NULL: nothing was set */
     uint64_t bits;
     uint32_t offset, tag_offset; /* in the table; 0: not there */
 } Place;
@@ -79,7 +80,12 @@ static int write_numbers(Target *target, const Plan *plan, const FieldPlan *fiel
     if (PyObject_GetBuffer(value, &view, PyBUF_C_CONTIGUOUS) < 0)
         return -1;
     uint64_t count = (uint64_t)view.len / field->size;
-    int result = -1; /* it was checked when it was set, but a bytearray may have grown since */
+    int result = spend(plan, &target->budget, 4 + (uint64_t)view.len);
+    if (result < 0) {
+        PyBuffer_Release(&view);
+        return -1;
+    }
+    result = -1; /* it was checked when it was set, but a bytearray may have grown since */
     if ((field->exactly && count != field->exactly) || (field->multiple > 1 && count % field->multiple))
         refuse_value(plan, field, value, NULL);
     else
@@ -89,32 +95,43 @@ static int write_numbers(Target *target, const Plan *plan, const FieldPlan *fiel
 }
 
 /* A struct's bytes, wherever they lie. */
-static int copy_struct(uint8_t *to, const Plan *plan, const Message *value) {
-    if (!within(value->memory, value->at, plan->size)) {
-        refuse_bytes(plan, "a struct reaches beyond the buffer");
+int copy_struct(uint8_t *to, const Message *from) {
+    if (!within(from->memory, from->at, from->plan->size)) {
+        refuse_bytes(from->plan, "a struct reaches beyond the buffer");
         return -1;
     }
     if (to)
-        memmove(to, value->memory->bytes + value->at, plan->size); /* it may be set to a part of itself */
+        memmove(to, from->memory->bytes + from->at, from->plan->size); /* perhaps from itself to itself */
     return 0;
 }
 
+static int write_viewed_structs(Target *target, const Elements *elements, uint64_t *at) {
+    const FieldPlan *field = elements->field;
+    if (!within(elements->memory, elements->at, (uint64_t)elements->count * field->size)) {
+        refuse_bytes(elements->plan, "a vector reaches beyond the buffer");
+        return -1;
+    }
+    return write_bytes(target, elements->memory->bytes + elements->at, elements->count, field->size, field->align, at);
+}
+
 static int write_structs(Target *target, const FieldPlan *field, PyObject *list, uint64_t *at) {
+    if (PyObject_TypeCheck(list, Elements_Type))
+        return write_viewed_structs(target, (const Elements *)list, at);
     Py_ssize_t count = PyList_Size(list);
     if (write_bytes(target, NULL, (uint64_t)count, field->size, field->align, at) < 0)
         return -1;
     for (Py_ssize_t i = 0; i < count; i++) {
         uint8_t *to = target->out ? target->out + *at + 4 + (uint64_t)i * field->size : NULL;
-        if (copy_struct(to, field->sub, (Message *)PyList_GetItem(list, i)) < 0)
+        if (copy_struct(to, (Message *)PyList_GetItem(list, i)) < 0)
             return -1;
     }
     return 0;
 }
 
-static int write_lone_struct(Target *target, const Plan *plan, const Message *value, uint64_t *at) {
-    if (claim(target, plan->align, 0, plan->size, at) < 0)
+static int write_lone_struct(Target *target, const Message *value, uint64_t *at) {
+    if (claim(target, value->plan->align, 0, value->plan->size, at) < 0)
         return -1;
-    return copy_struct(target->out ? target->out + *at : NULL, plan, value);
+    return copy_struct(target->out ? target->out + *at : NULL, value);
 }
 
 /* What a union, or an element of a vector of offsets, points to. */
@@ -122,29 +139,31 @@ static int write_target(Target *target, const Plan *plan, const FieldPlan *field
     if (PyUnicode_Check(value))
         return write_string(target, plan, field, value, at);
     Message *message = (Message *)value;
-    return message->plan->is_struct ? write_lone_struct(target, message->plan, message, at)
-                                    : write_table(target, message, at);
+    return message->plan->is_struct ? write_lone_struct(target, message, at) : write_table(target, message, at);
 }
 
-static int write_offsets(Target *target, const Plan *plan, const FieldPlan *field, PyObject *list, uint64_t *at) {
-    Py_ssize_t count = PyList_Size(list);
-    if (write_bytes(target, NULL, (uint64_t)count, 4, 4, at) < 0)
+static int write_element(Target *target, const Plan *plan, const FieldPlan *field, PyObject *value, uint64_t place) {
+    uint64_t element = place; /* of None, the offset is 0 and the tag NONE */
+    if ((field->kind == STRINGS && spend(plan, &target->budget, cost_of(value)) < 0) ||
+        (value != Py_None && write_target(target, plan, field, value, &element) < 0))
         return -1;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        uint64_t place = *at + 4 + 4 * (uint64_t)i, element;
-        PyObject *value = i < PyList_Size(list) ? PyList_GetItem(list, i) : NULL;
-        if (!value)
-            return grown_too_large();
-        element = place; /* of None, which has no alternative: nobody follows the offset 0 */
-        Py_INCREF(value);
-        int result = value == Py_None ? 0 : write_target(target, plan, field, value, &element);
-        Py_DECREF(value);
-        if (result < 0)
-            return -1;
-        if (target->out)
-            put_u32(target, place, (uint32_t)(element - place));
-    }
+    if (target->out)
+        put_u32(target, place, (uint32_t)(element - place));
     return 0;
+}
+
+/* Of a checked list or of elements in a buffer, which are read one at a time: together they may be huge. */
+static int write_offsets(Target *target, const Plan *plan, const FieldPlan *field, PyObject *list, uint64_t *at) {
+    Py_ssize_t count = PySequence_Size(list);
+    if (count < 0 || write_bytes(target, NULL, (uint64_t)count, 4, 4, at) < 0)
+        return -1;
+    int result = 0;
+    for (Py_ssize_t i = 0; result == 0 && i < count; i++) {
+        PyObject *value = PySequence_GetItem(list, i);
+        result = value ? write_element(target, plan, field, value, *at + 4 + 4 * (uint64_t)i) : -1;
+        Py_XDECREF(value);
+    }
+    return result;
 }
 
 static int write_tags(Target *target, const FieldPlan *field, PyObject *list, uint64_t *at) {
@@ -158,30 +177,46 @@ static int write_tags(Target *target, const FieldPlan *field, PyObject *list, ui
     return 0;
 }
 
-/* The user may have changed a list since it was checked: check what is written. */
-static PyObject *checked_list(const Plan *plan, const FieldPlan *field, PyObject *value) {
+/* The user may have changed a list since it was checked: what is checked here is what is written. Elements in a buffer may
+ * change at any time and are checked one by one; only unions must be looked at once, for their tags and their values. */
+static PyObject *checked_list(Target *target, const Plan *plan, const FieldPlan *field, PyObject *value) {
     if (!PyObject_TypeCheck(value, Elements_Type))
         return convert_value(plan, field, value);
-    return PySequence_List(value);
+    if (field->kind != UNIONS) {
+        Py_INCREF(value);
+        return value;
+    }
+    PyObject *list = PyList_New(0);
+    Py_ssize_t count = PySequence_Size(value);
+    for (Py_ssize_t i = 0; list && i < count; i++) {
+        PyObject *element = PySequence_GetItem(value, i);
+        int failed = !element || spend(plan, &target->budget, cost_of(element)) || PyList_Append(list, element);
+        Py_XDECREF(element);
+        if (failed)
+            Py_CLEAR(list);
+    }
+    return list;
 }
 
-static int write_vector(Target *target, const Plan *plan, const FieldPlan *field, PyObject *value, uint64_t *at) {
-    if (field->kind == SCALARS)
-        return write_numbers(target, plan, field, value, at);
-    PyObject *list = checked_list(plan, field, value);
-    if (!list)
-        return -1;
-    int result = field->kind == STRUCTS ? write_structs(target, field, list, at)
-                                        : write_offsets(target, plan, field, list, at);
-    Py_DECREF(list);
-    return result;
+static int write_vector(Target *target, const Plan *plan, const FieldPlan *field, PyObject *list, uint64_t *at) {
+    return field->kind == STRUCTS ? write_structs(target, field, list, at)
+                                  : write_offsets(target, plan, field, list, at);
 }
 
 /* Tables ------------------------------------------------------------------------------------------------------ */
 
-static int decide(const Target *target, const Plan *plan, const FieldPlan *field, PyObject *value, Place *place,
-                  bool *there) {
-    *there = value != NULL && value != Py_None;
+static int refuse_absent(const Message *message, const FieldPlan *field) {
+    if (message->values)
+        refuse_value(message->plan, field, Py_None, "it is required");
+    else
+        PyErr_Format(VerificationError, "not a %U: field %U is required and absent", message->plan->name, field->name);
+    return -1;
+}
+
+static int decide(const Target *target, const Message *message, const FieldPlan *field, Place *place, bool *there) {
+    const Plan *plan = message->plan;
+    PyObject *value = place->value;
+    *there = value != NULL;
     if (field->kind == SCALAR) {
         place->bits = field->default_bits;
         if (*there && scalar_bits(plan, field, value, &place->bits) < 0)
@@ -198,35 +233,32 @@ static int decide(const Target *target, const Plan *plan, const FieldPlan *field
         if (count < 0)
             return -1;
         *there = count > 0;
-    } else if (!*there && field->flags & REQUIRED) {
-        refuse_value(plan, field, Py_None, "it is required");
-        return -1;
+    } else if (!*there && field->flags & REQUIRED && !target->incomplete) {
+        return refuse_absent(message, field);
     }
     return 0;
 }
 
 /* Lays the fields that are there out behind one another; the table's size and alignment. */
-static int lay_out(const Target *target, const Message *message, PyObject *const *values, Place *places, uint32_t *size,
-                   uint32_t *alignment) {
+static int lay_out(const Target *target, const Message *message, Place *places, uint32_t *size, uint32_t *alignment) {
     const Plan *plan = message->plan;
-    uint32_t end = 0;
+    uint64_t end = 0; /* a hostile schema may have many large structs */
     *alignment = 4;
     for (uint32_t i = 0; i < plan->count; i++) {
         uint32_t index = plan->order[i];
         const FieldPlan *field = &plan->fields[index];
         Place *place = &places[index];
         bool there, in_line = field->kind == SCALAR || field->kind == STRUCT;
-        place->offset = place->tag_offset = 0;
-        if (decide(target, plan, field, values[index], place, &there) < 0)
+        if (decide(target, message, field, place, &there) < 0)
             return -1;
         if (!there)
             continue;
         uint32_t width = in_line ? field->size : 4, align = in_line ? field->align : 4;
-        end = (uint32_t)align_up(end, align);
-        place->offset = 4 + end;
+        end = align_up(end, align);
+        place->offset = (uint32_t)(4 + end);
         end += width;
         if (field->kind == UNIONS) {
-            place->tag_offset = 4 + end;
+            place->tag_offset = (uint32_t)(4 + end);
             end += 4;
         }
         if (align > *alignment)
@@ -234,9 +266,9 @@ static int lay_out(const Target *target, const Message *message, PyObject *const
     }
     for (uint32_t i = 0; i < plan->count; i++)
         if (plan->fields[i].kind == UNION && places[i].offset)
-            places[i].tag_offset = 4 + end++;
-    *size = 4 + end;
-    if (*size <= UINT16_MAX)
+            places[i].tag_offset = (uint32_t)(4 + end++);
+    *size = (uint32_t)(4 + end);
+    if (4 + end <= UINT16_MAX)
         return 0;
     PyErr_Format(VerificationError, "a %U has more bytes in line than a table may have", plan->name);
     return -1;
@@ -285,8 +317,7 @@ static int write_vtable(Target *target, const Plan *plan, const Place *places, u
     return 0;
 }
 
-static int write_in_line(Target *target, const Message *message, PyObject *const *values, const Place *places,
-                         uint64_t table) {
+static int write_in_line(Target *target, const Message *message, const Place *places, uint64_t table) {
     const Plan *plan = message->plan;
     for (uint32_t i = 0; i < plan->count; i++) {
         const FieldPlan *field = &plan->fields[i];
@@ -295,19 +326,36 @@ static int write_in_line(Target *target, const Message *message, PyObject *const
         uint8_t *to = target->out + table + places[i].offset;
         if (field->kind == SCALAR)
             scalar_store(field->base, to, places[i].bits);
-        else if (field->kind == STRUCT && (!values[i] || values[i] == Py_None))
+        else if (field->kind == STRUCT && !places[i].value)
             memset(to, 0, field->size);
-        else if (field->kind == STRUCT && copy_struct(to, field->sub, (Message *)values[i]) < 0)
+        else if (field->kind == STRUCT && copy_struct(to, (Message *)places[i].value) < 0)
             return -1;
-        else if (field->kind == UNION)
-            target->out[table + places[i].tag_offset] = union_member_for(field, values[i])->tag;
+        else if (field->kind == UNION) {
+            const UnionMember *member = union_member_for(field, places[i].value);
+            target->out[table + places[i].tag_offset] = member ? member->tag : 0;
+        }
     }
     return 0;
 }
 
-static int write_child(Target *target, const Plan *plan, const FieldPlan *field, PyObject *value, const Place *place,
-                       uint64_t table) {
+static int write_list(Target *target, const Plan *plan, const FieldPlan *field, const Place *place, uint64_t table) {
     uint64_t at, slot = table + place->offset;
+    PyObject *list = checked_list(target, plan, field, place->value);
+    int result = list ? write_vector(target, plan, field, list, &at) : -1;
+    if (result == 0 && target->out)
+        put_u32(target, slot, (uint32_t)(at - slot));
+    slot = table + place->tag_offset;
+    if (result == 0 && field->kind == UNIONS)
+        result = write_tags(target, field, list, &at);
+    if (result == 0 && field->kind == UNIONS && target->out)
+        put_u32(target, slot, (uint32_t)(at - slot));
+    Py_XDECREF(list);
+    return result;
+}
+
+static int write_child(Target *target, const Plan *plan, const FieldPlan *field, const Place *place, uint64_t table) {
+    uint64_t at, slot = table + place->offset;
+    PyObject *value = place->value;
     int result;
     if (field->kind == STRING)
         result = write_string(target, plan, field, value, &at);
@@ -315,57 +363,76 @@ static int write_child(Target *target, const Plan *plan, const FieldPlan *field,
         result = write_table(target, (Message *)value, &at);
     else if (field->kind == UNION)
         result = write_target(target, plan, field, value, &at);
+    else if (field->kind == SCALARS)
+        result = write_numbers(target, plan, field, value, &at);
     else
-        result = write_vector(target, plan, field, value, &at);
-    if (result < 0)
-        return -1;
-    if (target->out)
-        put_u32(target, slot, (uint32_t)(at - slot));
-    if (field->kind != UNIONS)
-        return 0;
-    PyObject *list = checked_list(plan, field, value);
-    slot = table + place->tag_offset;
-    result = list ? write_tags(target, field, list, &at) : -1;
-    Py_XDECREF(list);
+        return write_list(target, plan, field, place, table);
     if (result == 0 && target->out)
         put_u32(target, slot, (uint32_t)(at - slot));
     return result;
 }
 
-static int write_values(Target *target, Message *message, PyObject *const *values, Place *places, uint64_t *at) {
+static int write_values(Target *target, const Message *message, Place *places, uint64_t *at) {
     const Plan *plan = message->plan;
     uint32_t size, alignment;
     uint64_t vtable;
-    if (lay_out(target, message, values, places, &size, &alignment) < 0 ||
-        write_vtable(target, plan, places, size, &vtable) < 0 || claim(target, alignment, 4, size, at) < 0)
+    if (lay_out(target, message, places, &size, &alignment) < 0 || write_vtable(target, plan, places, size, &vtable) < 0 ||
+        claim(target, alignment, 4, size, at) < 0)
         return -1;
     if (target->out) {
         memset(target->out + *at, 0, size);
         put_u32(target, *at, (uint32_t)(*at - vtable));
-        if (write_in_line(target, message, values, places, *at) < 0)
+        if (write_in_line(target, message, places, *at) < 0)
             return -1;
     }
     for (uint32_t i = 0; i < plan->count; i++) {
         const FieldPlan *field = &plan->fields[i];
-        PyObject *value = values[i];
-        if (!places[i].offset || field->kind == SCALAR || field->kind == STRUCT)
-            continue;
-        if (!value)
-            return grown_too_large();
-        Py_INCREF(value);
-        int result = write_child(target, plan, field, value, &places[i], *at);
-        Py_DECREF(value);
-        if (result < 0)
+        if (places[i].offset && field->kind != SCALAR && field->kind != STRUCT &&
+            write_child(target, plan, field, &places[i], *at) < 0)
             return -1;
     }
     return 0;
 }
 
-/* A table that lies in a buffer is read into values first: its bytes may point anywhere. */
-static int write_viewed(Target *target, Message *view, Place *places, uint64_t *at) {
-    Message *copy = message_view(view->plan, view->memory, view->at, true);
-    int result = copy && message_thaw(copy) == 0 ? write_values(target, copy, copy->values, places, at) : -1;
-    Py_XDECREF(copy);
+/* A field of a table that lies in a buffer, if it is there; 0 or -1. */
+static int take_viewed(Target *target, Message *view, const FieldPlan *field, Place *place) {
+    uint64_t at;
+    int there = find_field(view->plan, view->memory, view->at, field->id, 0, &at);
+    if (there <= 0)
+        return there;
+    place->value = read_field(view, field);
+    return place->value ? spend(view->plan, &target->budget, cost_of(place->value)) : -1;
+}
+
+/* What is written is what the fields were at one moment. */
+static int take_values(Target *target, Message *message, Place *places) {
+    for (uint32_t i = 0; i < message->plan->count; i++) {
+        if (!message->values) {
+            if (take_viewed(target, message, &message->plan->fields[i], &places[i]) < 0)
+                return -1;
+        } else {
+            places[i].value = message->values[i];
+            Py_XINCREF(places[i].value);
+        }
+        if (places[i].value == Py_None)
+            Py_CLEAR(places[i].value);
+    }
+    return 0;
+}
+
+static int write_places(Target *target, Message *message, Place *places, uint64_t *at) {
+    const uint32_t count = message->plan->count;
+    const uint64_t outer = target->budget;
+    memset(places, 0, count * sizeof *places);
+    if (!message->values && outer == UNLIMITED)
+        target->budget = budget_of(message->memory);
+    int result = message->values ? 0 : spend(message->plan, &target->budget, 4);
+    if (result == 0 && (result = take_values(target, message, places)) == 0)
+        result = write_values(target, message, places, at);
+    for (uint32_t i = 0; i < count; i++)
+        Py_XDECREF(places[i].value);
+    if (outer == UNLIMITED)
+        target->budget = outer;
     return result;
 }
 
@@ -375,12 +442,11 @@ static int write_table(Target *target, Message *message, uint64_t *at) {
         PyErr_Format(VerificationError, "messages nested deeper than %d", MAX_DEPTH);
         return -1;
     }
-    if (message->plan->count > FEW_FIELDS && !(places = PyMem_Calloc(message->plan->count, sizeof *places))) {
+    if (message->plan->count > FEW_FIELDS && !(places = PyMem_Malloc(message->plan->count * sizeof *places))) {
         PyErr_NoMemory();
         return -1;
     }
-    int result = message->values ? write_values(target, message, message->values, places, at)
-                                 : write_viewed(target, message, places, at);
+    int result = write_places(target, message, places, at);
     if (places != few)
         PyMem_Free(places);
     target->depth--;
@@ -400,10 +466,10 @@ static int write_boxed(Target *target, const Message *message, uint64_t *at) {
         claim(target, plan->align < 4 ? 4 : plan->align, 4, 4 + plan->size, at) < 0)
         return -1;
     if (!target->out)
-        return copy_struct(NULL, plan, message);
+        return copy_struct(NULL, message);
     memcpy(target->out + vtable_at, vtable, sizeof vtable);
     put_u32(target, *at, (uint32_t)(*at - vtable_at));
-    return copy_struct(target->out + *at + 4, plan, message);
+    return copy_struct(target->out + *at + 4, message);
 }
 
 int write_message(Target *target, Message *message) {
@@ -424,57 +490,68 @@ int write_message(Target *target, Message *message) {
 
 /* Structs ----------------------------------------------------------------------------------------------------- */
 
-static int store_numbers(const Plan *plan, const FieldPlan *field, uint8_t *to, PyObject *value) {
-    PyObject *kept = convert_value(plan, field, value);
-    Py_buffer view;
-    if (!kept || kept == Py_None || PyObject_GetBuffer(kept, &view, PyBUF_C_CONTIGUOUS) < 0) {
-        if (kept == Py_None)
-            refuse_value(plan, field, value, NULL);
-        Py_XDECREF(kept);
-        return -1;
-    }
-    memmove(to, view.buf, (size_t)view.len); /* exactly so many: convert_value has seen to it */
-    PyBuffer_Release(&view);
-    Py_DECREF(kept);
-    return 0;
+/* Where a field is to be stored now, after the code of its value has run; NULL and an exception: nowhere. */
+static uint8_t *place_of(const Message *self, const FieldPlan *field, PyObject *value) {
+    return still_writable(self, field, value) ? (uint8_t *)self->memory->bytes + self->at + field->offset : NULL;
 }
 
-static int store_structs(const Plan *plan, const FieldPlan *field, uint8_t *to, PyObject *value) {
-    PyObject *list = convert_value(plan, field, value);
-    if (!list || list == Py_None) {
-        if (list)
-            refuse_value(plan, field, value, NULL);
-        Py_XDECREF(list);
+static int store_numbers(const Message *self, const FieldPlan *field, PyObject *kept) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(kept, &view, PyBUF_C_CONTIGUOUS) < 0)
+        return -1;
+    uint8_t *to = NULL;
+    if ((uint64_t)view.len != (uint64_t)field->length * field->size) /* a buffer may say something else each time */
+        refuse_value(self->plan, field, kept, NULL);
+    else if ((to = place_of(self, field, kept)))
+        memmove(to, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return to ? 0 : -1;
+}
+
+/* By way of a copy, since they may come from where they go to. */
+static int store_structs(const Message *self, const FieldPlan *field, PyObject *list) {
+    uint8_t *to = place_of(self, field, list), *copy = to ? PyMem_Malloc((size_t)field->length * field->size) : NULL;
+    if (!copy) {
+        if (to)
+            PyErr_NoMemory();
         return -1;
     }
-    /* By way of other memory: they may be the same structs in another order. */
-    uint8_t *copies = PyMem_Calloc(field->length, field->size);
-    int result = copies ? 0 : (PyErr_NoMemory(), -1);
+    int result = 0;
     for (uint32_t i = 0; result == 0 && i < field->length; i++)
-        result = copy_struct(copies + (uint64_t)i * field->size, field->sub, (Message *)PyList_GetItem(list, i));
+        result = copy_struct(copy + (uint64_t)i * field->size, (Message *)PyList_GetItem(list, i));
     if (result == 0)
-        memcpy(to, copies, (uint64_t)field->length * field->size);
-    PyMem_Free(copies);
-    Py_DECREF(list);
+        memcpy(to, copy, (size_t)field->length * field->size);
+    PyMem_Free(copy);
     return result;
 }
 
-/* Sets a field of the struct that lies at `to`. */
-int write_struct(const Plan *plan, uint8_t *to, const FieldPlan *field, PyObject *value) {
+static int store_scalar(const Message *self, const FieldPlan *field, PyObject *kept) {
     uint64_t bits;
-    to += field->offset;
-    if (field->kind == SCALARS)
-        return store_numbers(plan, field, to, value);
-    if (field->kind == STRUCTS)
-        return store_structs(plan, field, to, value);
-    PyObject *kept = value == Py_None ? refuse_value(plan, field, value, NULL) : convert_value(plan, field, value);
-    int result = -1;
-    if (kept && field->kind == STRUCT)
-        result = copy_struct(to, field->sub, (Message *)kept);
-    else if (kept && scalar_bits(plan, field, kept, &bits) == 0) {
+    uint8_t *to = scalar_bits(self->plan, field, kept, &bits) < 0 ? NULL : place_of(self, field, kept);
+    if (to)
         scalar_store(field->base, to, bits);
-        result = 0;
+    return to ? 0 : -1;
+}
+
+int write_struct(Message *self, const FieldPlan *field, PyObject *value) {
+    PyObject *kept;
+    uint8_t *to;
+    if (!within(self->memory, self->at, self->plan->size)) {
+        refuse_bytes(self->plan, "a struct reaches beyond the buffer");
+        return -1;
     }
-    Py_XDECREF(kept);
+    kept = value == Py_None ? refuse_value(self->plan, field, value, NULL) : convert_value(self->plan, field, value);
+    if (!kept)
+        return -1;
+    int result;
+    if (field->kind == SCALARS)
+        result = store_numbers(self, field, kept);
+    else if (field->kind == STRUCTS)
+        result = store_structs(self, field, kept);
+    else if (field->kind == STRUCT)
+        result = (to = place_of(self, field, value)) ? copy_struct(to, (Message *)kept) : -1;
+    else
+        result = store_scalar(self, field, kept);
+    Py_DECREF(kept);
     return result;
 }

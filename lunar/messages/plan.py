@@ -13,6 +13,7 @@ from functools import cache
 from typing import Final, cast
 
 from lunar._native import _codec
+from lunar.errors import SchemaError
 from lunar.messages.arrays import array_maker
 from lunar.messages.message import Message
 from lunar.messages.schema import (
@@ -67,6 +68,7 @@ class Compiler:
 
         Raises:
             KeyError: The schema has no such definition.
+            SchemaError: A name in it has a meaning of its own in Python.
         """
         if name not in self.given:
             definition = self.schema.definitions[name]
@@ -84,6 +86,8 @@ class Compiler:
         return plan
 
     def _compile(self, definition: TableDefinition | StructDefinition) -> None:
+        for each in definition.fields:
+            _check_name(definition, each.name)
         is_struct = isinstance(definition, StructDefinition)
         size, alignment = 0, 1
         offsets: tuple[int, ...] = ()
@@ -229,7 +233,18 @@ def _counts(each: Field) -> tuple[int, int]:
     return (0, inner) if first is None else (first * inner, 0)
 
 
+def _check_name(definition: Definition, name: str) -> None:
+    if name.startswith("__") and name.endswith("__"):
+        raise SchemaError(f"{definition.name}.{name}: this name means something else in Python; choose another")
+
+
 def _enum_class(definition: EnumDefinition, module: str) -> type:
+    for value, _ in definition.values:
+        _check_name(definition, value)
+        if value == "mro" or (len(value) > 2 and value[0] == value[-1] == "_"):
+            raise SchemaError(
+                f"{definition.name}.{value}: Python's enums keep this name for themselves; choose another"
+            )
     name, values = definition.name.rpartition(".")[2], list(definition.values)
     flags = definition.bit_flags
     found = enum.IntFlag(name, values, module=module) if flags else enum.IntEnum(name, values, module=module)

@@ -10,7 +10,6 @@ import numpy as np
 from lunar.messages import Message
 from lunar.messages.fields import Array
 
-
 class Duration(Message):
     """A span of time. A negative one has a negative `sec`; `nanosec` is always added: -0.5 s is sec -1, nanosec 500 000 000."""
     sec: int
@@ -112,7 +111,7 @@ class AccelWithCovariance(Message):
     def __init__(
         self,
         accel: Accel = ...,
-        covariance: Sequence[float] | np.ndarray | bytes = ...,
+        covariance: Sequence[float] | Sequence[Sequence[float]] | np.ndarray = ...,
     ) -> None: ...
 
 class AccelWithCovarianceStamped(Message):
@@ -250,7 +249,7 @@ class PoseWithCovariance(Message):
     def __init__(
         self,
         pose: Pose = ...,
-        covariance: Sequence[float] | np.ndarray | bytes = ...,
+        covariance: Sequence[float] | Sequence[Sequence[float]] | np.ndarray = ...,
     ) -> None: ...
 
 class PoseWithCovarianceStamped(Message):
@@ -341,7 +340,7 @@ class TwistWithCovariance(Message):
     def __init__(
         self,
         twist: Twist = ...,
-        covariance: Sequence[float] | np.ndarray | bytes = ...,
+        covariance: Sequence[float] | Sequence[Sequence[float]] | np.ndarray = ...,
     ) -> None: ...
 
 class TwistWithCovarianceStamped(Message):
@@ -428,7 +427,7 @@ class OccupancyGrid(Message):
         self,
         header: Header | None = ...,
         info: MapMetaData | None = ...,
-        data: Sequence[int] | np.ndarray | bytes = ...,
+        data: Sequence[int] | np.ndarray = ...,
     ) -> None: ...
 
 class Odometry(Message):
@@ -500,8 +499,8 @@ class BatteryState(Message):
         power_supply_health: PowerSupplyHealth = ...,
         power_supply_technology: PowerSupplyTechnology = ...,
         present: bool = ...,
-        cell_voltage: Sequence[float] | np.ndarray | bytes = ...,
-        cell_temperature: Sequence[float] | np.ndarray | bytes = ...,
+        cell_voltage: Sequence[float] | np.ndarray = ...,
+        cell_temperature: Sequence[float] | np.ndarray = ...,
         location: str | None = ...,
         serial_number: str | None = ...,
     ) -> None: ...
@@ -536,10 +535,10 @@ class CameraInfo(Message):
         height: int = ...,
         width: int = ...,
         distortion_model: str | None = ...,
-        d: Sequence[float] | np.ndarray | bytes = ...,
-        k: Sequence[float] | np.ndarray | bytes = ...,
-        r: Sequence[float] | np.ndarray | bytes = ...,
-        p: Sequence[float] | np.ndarray | bytes = ...,
+        d: Sequence[float] | np.ndarray = ...,
+        k: Sequence[float] | Sequence[Sequence[float]] | np.ndarray = ...,
+        r: Sequence[float] | Sequence[Sequence[float]] | np.ndarray = ...,
+        p: Sequence[float] | Sequence[Sequence[float]] | np.ndarray = ...,
         binning_x: int = ...,
         binning_y: int = ...,
         roi: RegionOfInterest | None = ...,
@@ -557,7 +556,7 @@ class CompressedImage(Message):
         self,
         header: Header | None = ...,
         format: str | None = ...,
-        data: Sequence[int] | np.ndarray | bytes = ...,
+        data: Sequence[int] | np.ndarray = ...,
     ) -> None: ...
 
 class Covariance3(Message):
@@ -565,7 +564,7 @@ class Covariance3(Message):
     matrix: Array[float]
     def __init__(
         self,
-        matrix: Sequence[float] | np.ndarray | bytes = ...,
+        matrix: Sequence[float] | Sequence[Sequence[float]] | np.ndarray = ...,
     ) -> None: ...
 
 class CovarianceType(IntEnum):
@@ -613,7 +612,7 @@ class Image(Message):
         encoding: str | None = ...,
         is_bigendian: bool = ...,
         step: int = ...,
-        data: Sequence[int] | np.ndarray | bytes = ...,
+        data: Sequence[int] | np.ndarray = ...,
     ) -> None: ...
 
 class Imu(Message):
@@ -657,9 +656,9 @@ class JointState(Message):
         self,
         header: Header | None = ...,
         name: Sequence[str] = ...,
-        position: Sequence[float] | np.ndarray | bytes = ...,
-        velocity: Sequence[float] | np.ndarray | bytes = ...,
-        effort: Sequence[float] | np.ndarray | bytes = ...,
+        position: Sequence[float] | np.ndarray = ...,
+        velocity: Sequence[float] | np.ndarray = ...,
+        effort: Sequence[float] | np.ndarray = ...,
     ) -> None: ...
 
 class Joy(Message):
@@ -673,8 +672,8 @@ class Joy(Message):
     def __init__(
         self,
         header: Header | None = ...,
-        axes: Sequence[float] | np.ndarray | bytes = ...,
-        buttons: Sequence[int] | np.ndarray | bytes = ...,
+        axes: Sequence[float] | np.ndarray = ...,
+        buttons: Sequence[int] | np.ndarray = ...,
     ) -> None: ...
 
 class LaserScan(Message):
@@ -709,8 +708,8 @@ class LaserScan(Message):
         scan_time: float = ...,
         range_min: float = ...,
         range_max: float = ...,
-        ranges: Sequence[float] | np.ndarray | bytes = ...,
-        intensities: Sequence[float] | np.ndarray | bytes = ...,
+        ranges: Sequence[float] | np.ndarray = ...,
+        intensities: Sequence[float] | np.ndarray = ...,
     ) -> None: ...
 
 class MagneticField(Message):
@@ -806,7 +805,7 @@ class PointCloud2(Message):
         is_bigendian: bool = ...,
         point_step: int = ...,
         row_step: int = ...,
-        data: Sequence[int] | np.ndarray | bytes = ...,
+        data: Sequence[int] | np.ndarray = ...,
         is_dense: bool = ...,
     ) -> None: ...
 

@@ -12,7 +12,7 @@ from enum import IntFlag
 from typing import Final, TypeAlias, TypeVar, cast
 
 from lunar._native import _codec
-from lunar.errors import FieldError
+from lunar.errors import FieldError, TypeMismatch
 from lunar.messages.schema import (
     Array,
     EnumDefinition,
@@ -22,6 +22,8 @@ from lunar.messages.schema import (
     Schema,
     SchemaType,
     String,
+    StructDefinition,
+    TableDefinition,
     UnionDefinition,
     UnionMember,
     Vector,
@@ -33,6 +35,7 @@ Plain: TypeAlias = None | bool | int | float | str | list["Plain"] | dict[str, "
 M = TypeVar("M", bound=_codec.Message)
 
 _TAG: Final = "_type"
+_ABSENT: Final = "NONE"  # an alternative of a newer schema, as an element of a sequence
 
 
 def to_dict(message: _codec.Message) -> dict[str, Plain]:
@@ -40,6 +43,7 @@ def to_dict(message: _codec.Message) -> dict[str, Plain]:
 
     Raises:
         VerificationError: It lies in a buffer that is wrong.
+        TypeMismatch: It is no message.
     """
     message = _codec.detached(message)  # a buffer's tables may share what they hold: its copy has a bounded size
     plain: dict[str, Plain] = {}
@@ -59,6 +63,7 @@ def to_json(message: _codec.Message, *, indent: int | None = None) -> str:
 
     Raises:
         VerificationError: It lies in a buffer that is wrong.
+        TypeMismatch: It is no message.
     """
     return json.dumps(to_dict(message), indent=indent, ensure_ascii=False)
 
@@ -68,6 +73,7 @@ def from_dict(cls: type[M], plain: Mapping[str, Plain]) -> M:
 
     Raises:
         FieldError: A field is not known, or cannot hold what it is given.
+        TypeMismatch: `cls` is no message class.
     """
     schema, classes = _schema(cls), cast("Mapping[str, type]", cls.__lunar_classes__)  # type: ignore[attr-defined]
     known = {each.name: each for each in _fields(cls)}
@@ -91,6 +97,7 @@ def from_json(cls: type[M], text: str | bytes) -> M:
     Raises:
         json.JSONDecodeError: It is not JSON.
         FieldError: A field is not known, or cannot hold what it is given.
+        TypeMismatch: `cls` is no message class.
     """
     document = json.loads(text)
     if not isinstance(document, dict):
@@ -99,13 +106,16 @@ def from_json(cls: type[M], text: str | bytes) -> M:
 
 
 def _schema(cls: type) -> Schema:
-    schema: Schema = cls.__lunar_schema__[0]  # type: ignore[attr-defined]
-    return schema
+    known: tuple[Schema, str] | None = getattr(cls, "__lunar_schema__", None)
+    if known is None:
+        raise TypeMismatch("reading or writing plain values", repr(cls), "a message class")
+    return known[0]
 
 
 def _fields(cls: type) -> Sequence[Field]:
-    schema, name = cls.__lunar_schema__  # type: ignore[attr-defined]
-    definition = schema.definitions[name]
+    definition = _schema(cls).definitions[cls.__lunar_schema__[1]]  # type: ignore[attr-defined]
+    if not isinstance(definition, TableDefinition | StructDefinition):
+        return ()
     return [each for each in definition.fields if not each.deprecated]
 
 
@@ -153,7 +163,7 @@ def _tag(union: UnionDefinition, value: object) -> str:
                 return member.name
         elif isinstance(value, _codec.Message) and type(value).__lunar_plan__.name == member.type.name:  # type: ignore[attr-defined]
             return member.name
-    return "NONE"
+    return _ABSENT
 
 
 class _Reading:
@@ -202,6 +212,8 @@ class _Reading:
         return sum(numbers[name] for name in set(names))
 
     def _alternative(self, union: UnionDefinition, plain: Plain, tag: Plain) -> object:
+        if plain is None and tag == _ABSENT:
+            return None
         members: dict[object, UnionMember] = {member.name: member for member in union.members}
         members.update({member.tag: member for member in union.members})
         member = members.get(tag) if isinstance(tag, str | int) else None

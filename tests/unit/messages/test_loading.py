@@ -382,8 +382,7 @@ def test_required_fields(tmp_path: Path) -> None:
         message = form.M(**{**whole, name: None})
         with pytest.raises(lunar.FieldError, match=rf"M.{name}: expected .*: it is required, got NoneType None"):
             encode(message)
-        with pytest.raises(lunar.FieldError, match=rf"M.{name}: "):
-            message.copy()
+        assert message.copy() == message  # it may be completed yet
 
 
 def test_includes_and_namespaces(tmp_path: Path) -> None:

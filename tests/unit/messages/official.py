@@ -92,6 +92,8 @@ def _value_tree(schema: Schema, type_: Any, value: Any) -> Tree:
         return [_value_tree(schema, type_.element, element) for element in value]
     union = union_of(schema, type_)
     if union is not None:
+        if value is None:  # an element that is NONE, or unknown
+            return None
         member = next(each for each in union.members if _is_of(each, value))
         return (member.name, _value_tree(schema, member.type, value))
     if scalar_of(schema, type_) is not None:

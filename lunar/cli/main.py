@@ -56,7 +56,7 @@ def _quiet_ctrl_c() -> Iterator[None]:
 
 def _run(arguments: Sequence[str] | None) -> int:
     from lunar.cli.command import build_command
-    from lunar.errors import ConfigError, InvalidName, LunarError, QoSError
+    from lunar.errors import ConfigError, FieldError, InvalidName, LunarError, QoSError
 
     command = build_command()
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
@@ -66,7 +66,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         command.main(args=None if arguments is None else list(arguments), prog_name="lunar")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else exit_codes.OK
-    except (ConfigError, InvalidName, QoSError) as error:
+    except (ConfigError, FieldError, InvalidName, QoSError) as error:
         write_error(str(error))
         return exit_codes.USAGE
     except LunarError as error:

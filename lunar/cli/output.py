@@ -58,6 +58,11 @@ def escape_unprintable(text: str) -> str:
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
+def escape_lines(text: str) -> str:
+    """As `escape_unprintable`, of a text of several lines, such as a schema's comments."""
+    return "\n".join(escape_unprintable(line.replace("\t", "  ")) for line in text.split("\n"))
+
+
 def write_line(text: str = "") -> None:
     """Writes one line of a result on stdout."""
     _write_result(text + "\n")

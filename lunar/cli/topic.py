@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from lunar.cli.completion import complete_types
 from lunar.cli.options import (
     AsJson,
     QosDepth,
@@ -48,9 +49,9 @@ def list_topics(verbose: Verbose = False, hidden: ShowHidden = False, as_json: A
     raise typer.Exit(list_topics(verbose=verbose, hidden=hidden, as_json=as_json))
 
 
-@app.command(epilog=examples("lunar topic info chatter"))
+@app.command(epilog=examples("lunar topic info chatter", "lunar topic info odom -v  with the fields of its type"))
 def info(topic: Topic, verbose: Verbose = False, as_json: AsJson = False) -> None:
-    """Show who publishes and who subscribes a topic, and which of them do not match."""
+    """Show a topic's type, who publishes and who subscribes it, and which of them do not match."""
     from lunar.cli.listing import show_topic
 
     raise typer.Exit(show_topic(topic, verbose=verbose, as_json=as_json))
@@ -177,6 +178,8 @@ def _measure(
 @app.command(
     epilog=examples(
         'lunar topic pub chatter "hello"',
+        "lunar topic pub cmd_vel '{linear: {x: 0.5}}' --rate 10",
+        "lunar topic pub odom '{header: {frame_id: map}}' --type nav_msgs.Odometry",
         "lunar topic pub chatter hello --rate 10 --count 100",
         "lunar topic pub load --size 1000000 --rate 30 --wait-subscribers 2",
         "lunar topic pub frame --hex 'de ad be ef'",
@@ -185,7 +188,20 @@ def _measure(
 def pub(
     topic: Topic,
     data: Annotated[
-        str | None, typer.Argument(metavar="DATA", help="The message, as text.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="DATA", help="The message: its fields, or text on a topic of bytes.", show_default=False
+        ),
+    ] = None,
+    type_name: Annotated[
+        str | None,
+        typer.Option(
+            "--type",
+            "-t",
+            metavar="TYPE",
+            help="The message type, as geometry_msgs.Twist or robot.fbs:robot.State; bytes stands for none.",
+            autocompletion=complete_types,
+        ),
     ] = None,
     hex_digits: Annotated[
         str | None, typer.Option("--hex", metavar="DIGITS", help="The message as hexadecimal digits.")
@@ -228,22 +244,34 @@ def pub(
 ) -> None:
     """Publish messages on a topic.
 
+    The type is that of the topic's subscriptions or publishers, or what --type says; where nobody is yet, bytes. Fields
+    are written as JSON, in which names and plain words need no quotes; those left out have their defaults.
+
     Without --rate and --count one message is published, with --count alone one a second, with --rate alone it goes on
     until Ctrl-C.
     """
-    from lunar.cli.publish import PayloadSource, PublishRequest, run_publish
+    from lunar.cli.graph_view import absolute_name
+    from lunar.cli.message_source import PayloadSource, choose_source
+    from lunar.cli.publish import PublishRequest, run_publish
     from lunar.cli.qos_choice import publishing_qos
+    from lunar.cli.snapshots import look_at_topic
+    from lunar.errors import LunarError
 
+    qos = publishing_qos(profile and profile.value, qos_wishes(reliability, durability, history, depth))
     try:
-        next_payload = PayloadSource(data, hex_digits, file, size).open()
+        payload = PayloadSource(data, hex_digits, file, size)
+        payload.check()
+        source = choose_source(payload, type_name, look_at_topic(absolute_name(topic)))
+    except LunarError:  # some of them are a ValueError as well
+        raise
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     if count is None and rate is None:
         count = 1
     request = PublishRequest(
-        topic=topic,
-        next_payload=next_payload,
-        qos=publishing_qos(profile and profile.value, qos_wishes(reliability, durability, history, depth)),
+        topic=absolute_name(topic),
+        source=source,
+        qos=qos,
         count=count,
         rate_hz=1.0 if rate is None else rate or None,
         wait_subscribers=(count is not None) if wait_subscribers is None else wait_subscribers,

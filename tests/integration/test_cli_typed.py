@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -301,3 +303,77 @@ def test_typed_messages_are_counted(start: Start) -> None:
             out, _ = meter.communicate(timeout=TIMEOUT_S)
             assert json.loads(out.splitlines()[-1])["received"] == publisher.statistics().published - count == 5
             until(lambda: publisher.subscriber_count == 0)
+
+
+# ---- pub -------------------------------------------------------------------------------------------------------
+
+
+def test_pub_takes_the_type_of_the_topic() -> None:
+    from lunar.msgs import Twist
+
+    with lunar.Node("robot") as node:
+        subscription = node.create_subscription(Twist, "cmd_vel", qos=lunar.QoS(depth=100))
+        for data in ("{linear: {x: 1.5}}", '{"linear": {"x": 1.5}}'):
+            outcome = json.loads(run("topic", "pub", "cmd_vel", data, "--json").stdout)
+            assert (outcome["type"], outcome["published"]) == ("geometry_msgs.Twist", 1)
+            received = subscription.receive_blocking(timeout_s=TIMEOUT_S)
+            assert (received.linear.x, received.angular.z) == (1.5, 0.0)
+        refused = run("topic", "pub", "cmd_vel", "{linear: {x: fast}}", code=2)
+        assert "error: geometry_msgs.Vector3.x: expected float64, got str 'fast'" in refused.stderr
+        unknown = run("topic", "pub", "cmd_vel", "{linar: {}}", code=2)
+        assert "geometry_msgs.Twist.linar: expected one of its fields: linear, angular" in unknown.stderr
+        assert subscription.statistics().received == 2
+
+
+@pytest.mark.usefixtures("shop")
+def test_pub_makes_messages_of_a_type_that_it_has_never_seen(start: Start) -> None:
+    echo = start(
+        "topic", "echo", "state", "--count", "3", "--json", "--qos-durability", "volatile", "-f", "shape", "-f", "mode"
+    )
+    until(lambda: any(end.node_name.startswith("/_lunar_echo") for end in lunar.graph_snapshot().endpoints))
+    data = (
+        "{place: {x: 1}, mode: IDLE, path: [{x: 1}], matrix: [1, 2, 3, 4, 5, 6], shape_type: Square, shape: {side: 2}}"
+    )
+    run("topic", "pub", "state", data, "--count", "3", "--rate", "0")
+    out, _ = echo.communicate(timeout=TIMEOUT_S)
+    assert [json.loads(line)["data"] for line in out.splitlines()] == [{"shape": {"side": 2.0}, "mode": "IDLE"}] * 3
+
+
+SCHEMA = """
+namespace robot;
+struct Pose { x: float32; y: float32; }
+table State { pose: Pose; name: string; }
+table Other { state: State; }
+"""
+
+
+@pytest.mark.parametrize("name", ["robot.State", "State"])
+def test_pub_reads_the_type_from_a_schema_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "robot.fbs"
+    path.write_text(SCHEMA)
+    state = cast("type[lunar.messages.Message]", lunar.messages.load(path)["robot.State"])
+    with lunar.Node("robot") as node:
+        subscription = node.create_subscription(state, "state")
+        run("topic", "pub", "state", "{pose: {x: 1}, name: r 1}", "--type", f"{path}:{name}")
+        received = subscription.receive_blocking(timeout_s=TIMEOUT_S)
+        assert lunar.messages.to_dict(received) == {"pose": {"x": 1.0, "y": 0.0}, "name": "r 1"}
+
+
+def test_pub_publishes_bytes_where_nothing_else_is_known() -> None:
+    with lunar.Node("robot") as node:
+        publisher = run("topic", "pub", "state", "{x: 1}", "-w", "0")
+        assert "nobody is on /state yet, so this is published as text" in publisher.stderr
+        subscription = node.create_subscription(bytes, "state")
+        run("topic", "pub", "state", "{x: 1}", "--type", "bytes")
+        assert bytes(subscription.receive_blocking(timeout_s=TIMEOUT_S)) == b"{x: 1}"
+
+
+def test_pub_asks_where_there_are_several_types() -> None:
+    from lunar.msgs import Twist, Vector3
+
+    with lunar.Node("robot") as node:
+        node.create_subscription(Twist, "state")
+        node.create_subscription(Vector3, "state")
+        refused = run("topic", "pub", "state", "{x: 1}", code=1)
+        assert "several types on /state: geometry_msgs.Twist, geometry_msgs.Vector3; say which" in refused.stderr
+        run("topic", "pub", "state", "{x: 1}", "--type", "Vector3")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lunar.cli.publish import PayloadSource
+from lunar.cli.message_source import PayloadSource
 
 
 def test_each_source_makes_its_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

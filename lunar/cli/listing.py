@@ -10,6 +10,7 @@ from lunar.cli.graph_view import absolute_name, absolute_node_name, mismatches, 
 from lunar.cli.output import Table, write_error, write_json, write_line, write_note, write_table, write_warning
 from lunar.cli.quantities import plural
 from lunar.cli.snapshots import look_at_graph
+from lunar.cli.topic_interfaces import describe_interfaces, interface_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,7 +44,7 @@ def list_topics(*, verbose: bool, hidden: bool, as_json: bool) -> int:
 
 
 def show_topic(name: str, *, verbose: bool, as_json: bool) -> int:
-    """Prints the endpoints of one topic, and which pairs of them do not match.
+    """Prints the types and endpoints of one topic, and which pairs of them do not match.
 
     Returns:
         The exit code: not found if nobody publishes or subscribes the topic.
@@ -55,9 +56,11 @@ def show_topic(name: str, *, verbose: bool, as_json: bool) -> int:
         write_error(f"nobody publishes or subscribes {full_name}{_similar(full_name, topics)}")
         return exit_codes.NOT_FOUND
     if as_json:
-        write_json({**topic.to_dict(), "mismatches": mismatches(topic)})
+        write_json({**topic.to_dict(), "mismatches": mismatches(topic), "interfaces": describe_interfaces(topic)})
     else:
         write_line(f"{topic.name} ({', '.join(topic.type_names)})")
+        for line in interface_lines(topic, with_fields=verbose):
+            write_line(line)
         for noun, ends in (("publisher", topic.publishers), ("subscription", topic.subscriptions)):
             write_line(plural(len(ends), noun))
             if ends:

@@ -5,6 +5,7 @@ import pytest
 
 from lunar.cli.listing import list_nodes, list_topics, show_node, show_topic
 from lunar.graph.descriptions import EndpointInfo, NodeInfo
+from lunar.messages.types import RAW_BYTES
 from lunar.qos import QoS
 
 MakeEndpoint = Callable[..., EndpointInfo]
@@ -19,8 +20,12 @@ def node(name: str, *endpoints: EndpointInfo, pid: int = 12) -> NodeInfo:
 def chatter(make_endpoint: MakeEndpoint, set_graph: SetGraph) -> None:
     """A talker, and a listener that requests more than the talker offers."""
     set_graph(
-        node("talker", make_endpoint("publisher", QoS(reliability="best_effort")), pid=1),
-        node("listener", make_endpoint("subscription", node_name="/listener", pid=2), pid=2),
+        node("talker", make_endpoint("publisher", QoS(reliability="best_effort"), type_hash=RAW_BYTES.hash), pid=1),
+        node(
+            "listener",
+            make_endpoint("subscription", node_name="/listener", pid=2, type_hash=RAW_BYTES.hash),
+            pid=2,
+        ),
         unreachable=["the process with pid 3 did not answer within 1 s"],
     )
 

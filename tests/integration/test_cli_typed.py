@@ -377,3 +377,148 @@ def test_pub_asks_where_there_are_several_types() -> None:
         refused = run("topic", "pub", "state", "{x: 1}", code=1)
         assert "several types on /state: geometry_msgs.Twist, geometry_msgs.Vector3; say which" in refused.stderr
         run("topic", "pub", "state", "{x: 1}", "--type", "Vector3")
+
+
+# ---- info and interface ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("shop")
+def test_info_shows_the_type_and_its_fields() -> None:
+    (interface,) = json.loads(run("topic", "info", "state", "--json").stdout)["interfaces"]
+    assert interface["name"] == "shop.State"
+    assert interface["fields"][:2] == [{"name": "number", "type": "int64"}, {"name": "place", "type": "shop.Point"}]
+    assert f"type shop.State, hash {interface['hash']}\n1 publisher" in run("topic", "info", "state").stdout
+    shown = run("topic", "info", "state", "-v").stdout
+    assert (
+        "\n  number: int64\n  place: shop.Point\n    x: float32\n    y: float32\n  mode: Mode (IDLE, DRIVING)\n"
+        in shown
+    )
+    assert "\n  matrix: [float64] of shape 2 x 3\n" in shown
+    assert "\n  shape: shop.StateShape (Circle, Square)\n  extra: int32, optional\n" in shown
+
+
+def test_info_knows_which_versions_of_a_type_match() -> None:
+    def version(fields: str) -> type:
+        scope: dict[str, type] = {}
+        exec(f"import lunar\n@lunar.message(name='robot.State')\nclass State:\n{fields}", scope)
+        return scope["State"]
+
+    with lunar.Node("robot") as node:
+        node.create_publisher(version("    x: float\n"), "state")
+        node.create_subscription(version("    x: float\n    y: float = 0.0\n"), "state")
+        assert json.loads(run("topic", "info", "state", "--json").stdout)["mismatches"] == []
+        node.create_subscription(version("    x: int\n"), "state")
+        (mismatch,) = json.loads(run("topic", "info", "state", "--json").stdout)["mismatches"]
+        assert "robot.State.x: type changed: ours float64, theirs int64" in mismatch
+
+
+@pytest.mark.usefixtures("shop")
+def test_interfaces_are_listed() -> None:
+    everything = json.loads(run("interface", "list", "--json").stdout)
+    assert {(each["name"], each["kind"], each["origin"]) for each in everything} >= {
+        ("geometry_msgs.Twist", "struct", "lunar.msgs"),
+        ("sensor_msgs.Imu", "table", "lunar.msgs"),
+        ("shop.Point", "struct", "/point"),
+        ("shop.State", "table", "/state"),
+    }
+    lines = run("interface", "list", "shop").stdout.splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["shop.Circle", "table", "/wrong"],
+        ["shop.Point", "struct", "/point"],
+        ["shop.State", "table", "/state"],
+    ]
+    assert run("interface", "list", "geometry_msgs/msg/Tw*").stdout.count("geometry_msgs.Twist") > 1
+    assert "no type is like nonsense" in run("interface", "list", "nonsense", code=1).stderr
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_type_of_the_graph_becomes_a_schema_that_means_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "shop.fbs"
+    run("interface", "export", "/state", "--output", str(path))
+    assert path.read_text() == run("interface", "show", "shop.State").stdout
+    shown = json.loads(run("interface", "show", f"{path}", "--json").stdout)
+    (interface,) = json.loads(run("topic", "info", "state", "--json").stdout)["interfaces"]
+    assert (shown["name"], shown["hash"]) == ("shop.State", interface["hash"])
+    assert "are the same" in run("interface", "check", str(path), "/state").stdout
+
+
+def test_a_type_is_exported_in_every_form(tmp_path: Path) -> None:
+    assert "struct Twist {" in run("interface", "export", "Twist").stdout
+    document = json.loads(run("interface", "export", "geometry_msgs/msg/Twist", "--format", "json").stdout)
+    assert document["root"] == "geometry_msgs.TwistMessage"
+    stub = run("interface", "export", "sensor_msgs.Imu", "--format", "pyi").stdout
+    compile(stub, "Imu.pyi", "exec")
+    assert "class Imu(Message):" in stub
+    assert "class Image(Message):" not in stub
+    outcome = json.loads(run("interface", "export", "Imu", "--json", "-o", str(tmp_path / "imu.fbs")).stdout)
+    assert (outcome["name"], outcome["path"]) == ("sensor_msgs.Imu", str(tmp_path / "imu.fbs"))
+    assert "cannot be written" in run("interface", "export", "Imu", "-o", str(tmp_path), code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Twst", "no type Twst in lunar.msgs or on the graph; did you mean geometry_msgs.Twist?"),
+        ("/nowhere", "no one type on /nowhere: nobody publishes or subscribes it"),
+        ("nowhere.fbs", "nowhere.fbs cannot be read: No such file"),
+        ("{path}:Nothing", "defines no type Nothing: it has "),
+    ],
+)
+def test_what_is_no_type_is_said(name: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "robot.fbs"
+    path.write_text(SCHEMA)
+    assert reason in run("interface", "show", name.format(path=path), code=1).stderr
+
+
+def test_versions_are_checked(tmp_path: Path) -> None:
+    old, new, grown = (tmp_path / f"{name}.fbs" for name in ("old", "new", "grown"))
+    old.write_text(SCHEMA)
+    new.write_text(SCHEMA.replace("x: float32", "x: int32"))
+    grown.write_text(SCHEMA.replace("name: string;", "name: string; speed: float64;"))
+    assert "are the same" in run("interface", "check", str(old), str(old)).stdout
+    assert "no errors in 3 types" in run("interface", "check", str(old)).stdout
+    compatible = run("interface", "check", f"{old}:State", f"{grown}:State").stdout
+    assert "compatible    robot.State.speed: field only in one version: nothing -> float64\n" in compatible
+    refused = run("interface", "check", str(old), str(new), code=1).stdout
+    assert "incompatible  robot.Other.state.pose.x: type changed: float32 -> int32\n" in refused
+    document = json.loads(run("interface", "check", str(old), str(new), "--json", code=1).stdout)
+    assert (document["compatible"], document["types"]) == (False, ["robot.Other"])
+    assert document["differences"] == [
+        {"path": "robot.Other.state.pose.x", "what": "type changed", "old": "float32", "new": "int32", "breaking": True}
+    ]
+    assert "name of the type changed" in run("interface", "check", "Twist", "Vector3", code=1).stdout
+
+
+def test_a_schema_in_error_has_flatcs_words_and_place(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.fbs"
+    path.write_text("table State {\n  x: speed;\n}\n")
+    refused = run("interface", "check", str(path), code=1).stderr
+    assert f"error: {path}:2: " in refused
+    assert "speed" in refused
+
+
+# ---- completion ------------------------------------------------------------------------------------------------
+
+
+def complete(words: str, folder: Path) -> list[str]:
+    """What bash is offered when the user presses Tab at the end of these words."""
+    environment = {
+        "_LUNAR_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    done = subprocess.run(
+        LUNAR, capture_output=True, text=True, timeout=TIMEOUT_S, env=os.environ | environment, cwd=folder, check=False
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.usefixtures("shop")
+def test_types_are_completed(tmp_path: Path) -> None:
+    (tmp_path / "robot.fbs").write_text(SCHEMA)
+    assert complete("lunar interface show geometry_msgs.Twist", tmp_path)[0] == "geometry_msgs.Twist"
+    assert "Twist" in complete("lunar interface export Tw", tmp_path)
+    assert complete("lunar interface check shop.", tmp_path) == ["shop.Circle", "shop.Point", "shop.State"]
+    assert complete("lunar topic pub x y --type rob", tmp_path) == ["robot.fbs"]
+    assert complete("lunar topic echo st", tmp_path) == ["state"]
+    assert complete("lunar inter", tmp_path) == ["interface"]

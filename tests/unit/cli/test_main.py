@@ -24,6 +24,10 @@ EVERY_COMMAND = [
     ["topic", "pub"],
     ["node", "list"],
     ["node", "info"],
+    ["interface", "list"],
+    ["interface", "show"],
+    ["interface", "export"],
+    ["interface", "check"],
     ["doctor"],
 ]
 
@@ -59,7 +63,7 @@ def test_paragraphs_of_help_are_not_broken_where_the_source_is(capsys: pytest.Ca
 def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert [command for command in ("topic", "node", "doctor", "perf") if f" {command} " not in text] == []
+    assert [command for command in ("topic", "node", "interface", "doctor", "perf") if f" {command} " not in text] == []
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,6 +81,8 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["topic", "info", "not a name"],
         ["node", "info", "1st"],
         ["topic", "echo", "chatter", "--raw", "--json"],
+        ["topic", "echo", "chatter", "--csv", "--json"],
+        ["topic", "echo", "chatter", "--raw", "--field", "x"],
         ["topic", "echo", "chatter", "--count", "0"],
         ["topic", "echo", "chatter", "--qos-depth", "2000000"],
         ["topic", "echo", "chatter", "--qos-reliability", "perhaps"],
@@ -85,6 +91,11 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["topic", "pub", "chatter", "text", "--size", "3"],
         ["topic", "pub", "chatter", "--hex", "xyz"],
         ["topic", "pub", "chatter", "--file", "/nonexistent"],
+        ["topic", "pub", "chatter", "{x", "--type", "Vector3"],
+        ["topic", "pub", "chatter", "x", "--type", "Vector3"],
+        ["topic", "pub", "chatter", "{x: a}", "--type", "Vector3"],
+        ["topic", "pub", "chatter", "--size", "3", "--type", "Vector3"],
+        ["interface", "export", "Twist", "--format", "nonsense"],
     ],
     ids=" ".join,
 )
@@ -185,7 +196,8 @@ print(" ".join(sys.modules))
     imported = set(result.stdout.split())
     assert "lunar.cli.topic" in imported
     assert imported.isdisjoint({"lunar.cli.perf", "lunar.cli.node", "lunar.cli.doctor", "lunar_perf", "rich.table"})
-    assert imported.isdisjoint({"lunar.cli.measure", "lunar.cli.echo", "lunar.cli.publish"})
+    assert imported.isdisjoint({"lunar.cli.measure", "lunar.cli.echo", "lunar.cli.publish", "lunar.cli.interface"})
+    assert imported.isdisjoint({"lunar.msgs", "lunar.messages.schema", "lunar.messages.plan", "lunar.messages.flatc"})
 
 
 def test_a_reader_that_has_gone_is_no_error() -> None:

@@ -74,9 +74,10 @@ class FoundType:
         Raises:
             TypeMismatch: It is no message.
         """
-        from lunar.messages.structured import root_schema
+        from lunar.messages.structured import boxed
 
-        return root_schema(self.message_class())
+        self._require_message()
+        return boxed(self.schema, self.name)
 
     def type_hash(self) -> str:
         """Its identity among peers; empty if it is no message."""
@@ -90,9 +91,12 @@ class FoundType:
         Raises:
             TypeMismatch: It is no message.
         """
+        self._require_message()
+        return Compiler(self.schema, __name__).class_of(self.name)
+
+    def _require_message(self) -> None:
         if not self.is_message:
             raise TypeMismatch("choosing a message type", f"{self.name}, of kind {self.kind}", "a table or struct")
-        return Compiler(self.schema, __name__).class_of(self.name)
 
 
 def find_type(text: str) -> FoundType:

@@ -10,7 +10,7 @@ from lunar._native import _codec
 from lunar.messages.identity import type_hash
 from lunar.messages.schema import Field, Named, Schema, StructDefinition, TableDefinition
 
-__all__ = ["StructuredType", "root_schema", "structured_type"]
+__all__ = ["StructuredType", "boxed", "root_schema", "structured_type"]
 
 
 class StructuredType:
@@ -42,8 +42,11 @@ def root_schema(cls: type) -> tuple[Schema, str]:
 
     A FlatBuffer's root must be a table, so a struct `X` alone travels in a table `XMessage` whose one field it is.
     """
-    schema: Schema
-    schema, name = cls.__lunar_schema__  # type: ignore[attr-defined]
+    return boxed(*cls.__lunar_schema__)  # type: ignore[attr-defined]
+
+
+def boxed(schema: Schema, name: str) -> tuple[Schema, str]:
+    """As `root_schema`, of a definition."""
     if not isinstance(schema.definitions[name], StructDefinition):
         return schema, name
     box = f"{name}Message"

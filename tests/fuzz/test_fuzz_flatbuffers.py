@@ -339,7 +339,7 @@ def test_a_process_that_writes_while_we_read(name: str, rounds: Callable[[int, i
             try:
                 assert meddler.stdout is not None
                 assert meddler.stdout.readline() == b"ready\n"
-                _read_what_changes(type(sample), memory, len(blob), sample, rounds(600, 50_000))
+                _read_what_changes(type(sample), memory, len(blob), sample, rounds(600, 20_000))
             finally:
                 memory[-1] = 1
             assert meddler.wait(30) == 0

@@ -136,6 +136,10 @@ asan: $(VENV)/.native  ## native and hostile-peer tests with the C core under AS
 tsan:  ## the C core's tests (its rings) under ThreadSanitizer
 	TSAN_OPTIONS=halt_on_error=1 $(MAKE) --no-print-directory c-tests SANITIZER=tsan C_TEST_RUN="setarch -R"
 
+.PHONY: idl
+idl: $(VENV)/.native  ## write what lunar.msgs is made of from the schemas in idl/
+	$(BIN)/python idl/generate.py
+
 # ---- shows ------------------------------------------------------------------------------------------------------
 
 .PHONY: demo

@@ -1,7 +1,7 @@
 """The standard messages, named and shaped after ROS 2's common interfaces; the schemas are in idl/.
 
 `from lunar.msgs import Image, Imu, Twist`. Each class is made when it is first asked for. `standard.bfbs` and the stub
-beside this file are generated from idl/ by idl/generate.py.
+beside this file are generated from idl/ by `make idl`.
 """
 
 from functools import cache

@@ -149,7 +149,7 @@ def _choose_type(payload: PayloadSource, type_text: str | None, topic: TopicView
         return found.name, found.message_class()
     types = subscribed_types(topic)
     if len(types) > 1:
-        names = ", ".join(each.name for each in types)
+        names = ", ".join(sorted(each.name for each in types))
         raise LunarError(f"there are several types on {topic.name}: {names}; say which one with --type")
     if not types:
         if (payload.text or "").startswith("{"):

@@ -272,6 +272,18 @@ def test_echo_waits_for_a_publisher_and_takes_its_type(start: Start) -> None:
     assert "mismatch" not in err
 
 
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("options", [[], ["--csv"], ["--json"]], ids=" ".join)
+def test_ctrl_c_ends_an_echo_of_typed_messages(options: list[str], start: Start) -> None:
+    echo = start("topic", "echo", "state", *options)
+    assert echo.stdout is not None
+    assert echo.stdout.readline()
+    echo.send_signal(signal.SIGINT)
+    _, err = echo.communicate(timeout=TIMEOUT_S)
+    assert echo.returncode == 130
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("command", ["echo", "hz", "bw"])
 def test_ctrl_c_ends_who_waits_for_a_publisher(command: str, start: Start) -> None:
     waiting = start("topic", command, "wind")

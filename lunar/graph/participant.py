@@ -31,7 +31,7 @@ from lunar.graph.matchmaker import Matchmaker, report_losses
 from lunar.graph.meeting import Meeting
 from lunar.graph.promises import Promises
 from lunar.graph.rendezvous import Rendezvous, is_socket_name
-from lunar.graph.schemas import schema_text
+from lunar.graph.schemas import is_schema_of, schema_text
 from lunar.graph.waiting import acquire_bells, release_bells
 
 if TYPE_CHECKING:
@@ -528,7 +528,12 @@ class Participant:
         ]
         schemas = {type_hash: text for type_hash, text in self._schema_texts.items() if text}
         for link in self._links.values():
-            schemas.update(link.schemas.texts)
+            for type_hash, text in link.schemas.texts.items():
+                # Of two that differ one lies, or is a lie that was found out.
+                if not schemas.get(type_hash) or (
+                    schemas[type_hash] != text and not is_schema_of(schemas[type_hash], type_hash)
+                ):
+                    schemas[type_hash] = text
         nodes.sort(key=lambda node: (node.full_name, node.pid))
         return GraphSnapshot(tuple(nodes), tuple(unreachable), schemas)
 

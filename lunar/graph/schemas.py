@@ -17,7 +17,7 @@ from lunar.errors import PeerFault, VerificationError
 if TYPE_CHECKING:
     from lunar.messages.schema import Schema
 
-__all__ = ["Described", "SchemaTexts", "TypeVerdict", "judge", "parse", "schema_text"]
+__all__ = ["Described", "SchemaTexts", "TypeVerdict", "is_schema_of", "judge", "parse", "schema_text"]
 
 _log = logging.getLogger("lunar")
 
@@ -102,6 +102,15 @@ def parse(text: str, type_hash: str) -> Described:
     if schema.root is None or hash_of(schema, schema.root) != type_hash:
         raise VerificationError("it is the schema of another type")
     return schema, schema.root
+
+
+def is_schema_of(text: str, type_hash: str) -> bool:
+    """Whether a text is the schema of a type."""
+    try:
+        parse(text, type_hash)
+    except VerificationError:
+        return False
+    return True
 
 
 def judge(ours: Described | None, theirs: Described | None) -> TypeVerdict | None:

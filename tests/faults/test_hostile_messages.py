@@ -321,3 +321,27 @@ def test_who_lies_about_a_type_has_no_match(lie: str, runtime_dir: Path) -> None
                 await victim.serves()
 
     run(attack())
+
+
+@pytest.mark.parametrize("lie", ["", "{", " "])
+def test_a_lie_hides_no_schema_that_another_peer_tells(lie: str, runtime_dir: Path) -> None:
+    @lunar.message(name="robot.State")
+    class State:
+        x: lunar.float32
+
+    async def attack() -> None:
+        async with attacked(runtime_dir) as victim:
+            publisher = victim.node.create_publisher(State, TOPIC)
+            info = publisher._local.info
+            with victim.hostile() as first, victim.hostile() as second:
+                truth = None
+                for hostile in (first, second):
+                    hostile.greet()
+                    truth = next(op["text"] for op, _ in hostile.inbox if op["op"] == "schema")
+                    hostile.send({"op": "schema", "hash": info.type_hash, "text": lie})
+                assert truth
+                await victim.settle()
+                snapshot = victim.node._participant.snapshot(10)
+                assert snapshot.schemas[info.type_hash] == truth
+
+    run(attack())

@@ -93,13 +93,13 @@ def test_typed_messages_are_shown_as_they_were_sent(start: Start) -> None:
     assert finish(viewer) == (
         0,
         """\
-Wheel(stamp_ns=1, speed=2.0, torque=0.0, label=None, ticks=array([0, 1, 2, 3], dtype=int32))
+Wheel(stamp_ns=1, speed=2.0, torque=0.0, label=None, ticks=[0, 1, 2, 3])
 4096 ticks at 2.5 rad/s, the last 4095
 16428 bytes as a FlatBuffer; equal when read back: True
 r1 is at 1.0, 2.0
 {"header": {"stamp": {"sec": 3, "nanosec": 500}, "frame_id": "imu_link"}, \
 "linear_acceleration": {"x": 0.0, "y": 0.0, "z": 9.81}}
-Wheel(stamp_ns=1, speed=2.0, torque=0.0, label='kept', ticks=array([0, 1, 2, 3], dtype=int32))
+Wheel(stamp_ns=1, speed=2.0, torque=0.0, label='kept', ticks=[0, 1, 2, 3])
 """,
         "",
     )

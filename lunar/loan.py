@@ -18,10 +18,11 @@ M = TypeVar("M")
 class MessageLoan(Generic[M]):
     """Yields a message in the publisher's memory; leaving the block publishes it, an exception discards it.
 
-    Scalars and structs can be set in the block, and vectors of scalars filled through their arrays; what has no fixed
-    size (strings, nested tables, lists) has to be given when the loan is made. A vector given as a number has that many
-    elements, of any value until they are filled. Use it with `with`, which raises WouldBlock where it would have to
-    wait, or `async with`, which waits.
+    Scalars and structs can be set in the block, and vectors of scalars filled through their arrays or set to as many
+    others; what has no fixed size (strings, nested tables, lists) has to be given when the loan is made. A vector given
+    as a number has that many elements, of any value until they are filled. After the block the message is read-only; an
+    array that was taken from it is not, and keeps its memory from being used again. Use it with `with`, which raises
+    WouldBlock where it would have to wait, or `async with`, which waits.
 
     Args:
         writer: The publisher's native side.

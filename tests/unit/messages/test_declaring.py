@@ -4,6 +4,10 @@ import abc
 import enum
 import functools
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
@@ -415,3 +419,69 @@ def test_fields_with_everything_that_field_says() -> None:
         M("a", old=1)
     with pytest.raises(lunar.FieldError, match=r"M.first: expected str: it is required, got NoneType None"):
         encode(M())
+
+
+# ---- type checkers ----
+
+SNIPPET = """
+import lunar
+import numpy as np
+
+@lunar.message(name="robot.Wheel")
+class Wheel(lunar.Message):
+    stamp_ns: lunar.int64
+    speed: lunar.float32
+    torque: lunar.float32 = 0.0
+    label: str | None = None
+    ticks: lunar.Array[lunar.int32]
+
+    def doubled(self) -> float:
+        return 2 * self.speed
+
+@lunar.message(struct=True)
+class Point:
+    x: float
+
+wheel = Wheel(stamp_ns=1, speed=2.0, ticks=np.arange(4))
+Wheel(stamp_ns=1, speed=2, ticks=[1, 2])
+reveal_type(wheel.ticks)
+reveal_type(wheel.copy())
+reveal_type(wheel.doubled())
+reveal_type(lunar.messages.decode(Wheel, lunar.messages.encode(wheel)))
+reveal_type(Point(x=1.0).x)
+wheel.label = None
+Wheel(stamp_ns="1", speed=2.0, ticks=[])  # refused
+Wheel(speed=2.0, ticks=[])  # refused
+Wheel(stamp_ns=1, speed=2.0, ticks=[], sped=1)  # refused
+wheel.speed = "fast"  # refused
+
+async def main(node: lunar.Node) -> None:
+    publisher = node.create_publisher(Wheel, "wheel")
+    await publisher.publish(wheel)
+    await publisher.publish(b"wheel")  # refused
+    async with publisher.loan(ticks=4) as lent:
+        reveal_type(lent)
+    async for received in node.create_subscription(Wheel, "wheel"):
+        reveal_type(received.label)
+"""
+NUMPY = """
+class ndarray: ...
+def arange(stop: int) -> ndarray: ...
+"""
+
+
+def test_type_checkers_know_a_declared_class(tmp_path: Path) -> None:
+    (tmp_path / "numpy.pyi").write_text(NUMPY)
+    (tmp_path / "snippet.py").write_text(SNIPPET)
+    (tmp_path / "mypy.ini").write_text("[mypy]\nstrict = true\nfollow_imports = silent\n")
+    command = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "snippet.py"]
+    root = Path(lunar.__path__[0]).parent
+    environment = {**os.environ, "MYPYPATH": os.pathsep.join([str(tmp_path), str(root)])}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    refused = {number for number, line in enumerate(SNIPPET.splitlines(), 1) if line.endswith("# refused")}
+    said = run.stdout.splitlines()
+    errors = {int(line.split(":")[1]) for line in said if ": error: " in line}
+    assert errors == refused, run.stdout + run.stderr
+    revealed = [line.partition("Revealed type is ")[2].strip('"') for line in said if ": note: Revealed" in line]
+    kinds = ["numpy.ndarray", "snippet.Wheel", "float", "snippet.Wheel", "float", "snippet.Wheel", "str | None"]
+    assert revealed == kinds, run.stdout

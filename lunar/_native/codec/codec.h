@@ -207,8 +207,10 @@ typedef struct {
     bool reserve; /* make room for every scalar and struct, and for vectors given by their length */
 } Target;
 int write_message(Target *target, Message *message); /* 0 or -1; target->at is the size */
+int copy_struct(uint8_t *to, const Message *from);   /* to NULL: only checks */
+
+/* structs.c */
 int write_struct(Message *self, const FieldPlan *field, PyObject *value); /* sets a field of a struct */
-int copy_struct(uint8_t *to, const Message *from);                        /* to NULL: only checks */
 
 PyObject *read_union(Plan *plan, const FieldPlan *field, Memory *memory, uint8_t tag, uint64_t at);
 

@@ -1,8 +1,7 @@
 /* Writing: values to a FlatBuffer, from low addresses to high. Without a target it only measures. */
-#include "codec.h"
+#include "write.h"
 
 #define FEW_FIELDS 32
-#define COPY_WITHOUT_LOCK_BYTES ((Py_ssize_t)256 << 10)
 
 typedef struct {
     PyObject *value; /* owned: others may set the field meanwhile; NULL: nothing was set */
@@ -10,89 +9,9 @@ typedef struct {
     uint32_t offset, tag_offset; /* in the table; 0: not there */
 } Place;
 
-static int grown_too_large(void) {
-    PyErr_SetString(VerificationError, "the message has 2 GiB or more, or it changed while it was written");
-    return -1;
-}
-
-/* Takes `size` bytes so that what lies `skip` bytes into them is aligned; what is skipped over becomes zero. */
-static int claim(Target *target, uint64_t alignment, uint64_t skip, uint64_t size, uint64_t *at) {
-    *at = align_up(target->at + skip, alignment) - skip;
-    uint64_t limit = target->out ? target->size : MAX_BYTES - 1;
-    if (size > limit || *at > limit - size)
-        return grown_too_large();
-    if (target->out)
-        memset(target->out + target->at, 0, *at - target->at);
-    target->at = *at + size;
-    return 0;
-}
-
-static void put_u32(Target *target, uint64_t at, uint32_t value) { memcpy(target->out + at, &value, 4); }
-
 static int write_table(Target *target, Message *message, uint64_t *at);
 
-/* Vectors and strings ---------------------------------------------------------------------------------------- */
-
-static int write_bytes(Target *target, const void *bytes, uint64_t count, uint32_t size, uint32_t alignment, uint64_t *at) {
-    if (count > UINT32_MAX || claim(target, alignment < 4 ? 4 : alignment, 4, 4 + count * size, at) < 0)
-        return PyErr_Occurred() ? -1 : grown_too_large();
-    if (!target->out)
-        return 0;
-    put_u32(target, *at, (uint32_t)count);
-    uint8_t *to = target->out + *at + 4;
-    Py_ssize_t total = (Py_ssize_t)(count * size);
-    if (!bytes) /* the user fills it */
-        return 0;
-    if (total < COPY_WITHOUT_LOCK_BYTES) {
-        memcpy(to, bytes, (size_t)total);
-    } else {
-        Py_BEGIN_ALLOW_THREADS
-        memcpy(to, bytes, (size_t)total);
-        Py_END_ALLOW_THREADS
-    }
-    return 0;
-}
-
-static int write_string(Target *target, const Plan *plan, const FieldPlan *field, PyObject *value, uint64_t *at) {
-    Py_ssize_t length;
-    const char *text = PyUnicode_Check(value) ? PyUnicode_AsUTF8AndSize(value, &length) : NULL;
-    if (!text) {
-        if (!PyErr_Occurred())
-            refuse_value(plan, field, value, NULL);
-        return -1;
-    }
-    uint64_t end;
-    if (write_bytes(target, text, (uint64_t)length, 1, 4, at) < 0 || claim(target, 1, 0, 1, &end) < 0)
-        return -1;
-    if (target->out)
-        target->out[end] = 0;
-    return 0;
-}
-
-static int write_numbers(Target *target, const Plan *plan, const FieldPlan *field, PyObject *value, uint64_t *at) {
-    if (target->reserve && PyLong_Check(value)) {
-        unsigned long long count = PyLong_AsUnsignedLongLong(value);
-        if (count == (unsigned long long)-1 && PyErr_Occurred())
-            return -1;
-        return write_bytes(target, NULL, count, field->size, field->align, at);
-    }
-    Py_buffer view;
-    if (PyObject_GetBuffer(value, &view, PyBUF_C_CONTIGUOUS) < 0)
-        return -1;
-    uint64_t count = (uint64_t)view.len / field->size;
-    int result = spend(plan, &target->budget, 4 + (uint64_t)view.len);
-    if (result < 0) {
-        PyBuffer_Release(&view);
-        return -1;
-    }
-    result = -1; /* it was checked when it was set, but a bytearray may have grown since */
-    if ((field->exactly && count != field->exactly) || (field->multiple > 1 && count % field->multiple))
-        refuse_value(plan, field, value, NULL);
-    else
-        result = write_bytes(target, view.buf, count, field->size, field->align, at);
-    PyBuffer_Release(&view);
-    return result;
-}
+/* Vectors -------------------------------------------------------------------------------------------------- */
 
 /* A struct's bytes, wherever they lie. */
 int copy_struct(uint8_t *to, const Message *from) {
@@ -486,72 +405,4 @@ int write_message(Target *target, Message *message) {
             memcpy(target->out + 4, plan->identifier, 4);
     }
     return 0;
-}
-
-/* Structs ----------------------------------------------------------------------------------------------------- */
-
-/* Where a field is to be stored now, after the code of its value has run; NULL and an exception: nowhere. */
-static uint8_t *place_of(const Message *self, const FieldPlan *field, PyObject *value) {
-    return still_writable(self, field, value) ? (uint8_t *)self->memory->bytes + self->at + field->offset : NULL;
-}
-
-static int store_numbers(const Message *self, const FieldPlan *field, PyObject *kept) {
-    Py_buffer view;
-    if (PyObject_GetBuffer(kept, &view, PyBUF_C_CONTIGUOUS) < 0)
-        return -1;
-    uint8_t *to = NULL;
-    if ((uint64_t)view.len != (uint64_t)field->length * field->size) /* a buffer may say something else each time */
-        refuse_value(self->plan, field, kept, NULL);
-    else if ((to = place_of(self, field, kept)))
-        memmove(to, view.buf, (size_t)view.len);
-    PyBuffer_Release(&view);
-    return to ? 0 : -1;
-}
-
-/* By way of a copy, since they may come from where they go to. */
-static int store_structs(const Message *self, const FieldPlan *field, PyObject *list) {
-    uint8_t *to = place_of(self, field, list), *copy = to ? PyMem_Malloc((size_t)field->length * field->size) : NULL;
-    if (!copy) {
-        if (to)
-            PyErr_NoMemory();
-        return -1;
-    }
-    int result = 0;
-    for (uint32_t i = 0; result == 0 && i < field->length; i++)
-        result = copy_struct(copy + (uint64_t)i * field->size, (Message *)PyList_GetItem(list, i));
-    if (result == 0)
-        memcpy(to, copy, (size_t)field->length * field->size);
-    PyMem_Free(copy);
-    return result;
-}
-
-static int store_scalar(const Message *self, const FieldPlan *field, PyObject *kept) {
-    uint64_t bits;
-    uint8_t *to = scalar_bits(self->plan, field, kept, &bits) < 0 ? NULL : place_of(self, field, kept);
-    if (to)
-        scalar_store(field->base, to, bits);
-    return to ? 0 : -1;
-}
-
-int write_struct(Message *self, const FieldPlan *field, PyObject *value) {
-    PyObject *kept;
-    uint8_t *to;
-    if (!within(self->memory, self->at, self->plan->size)) {
-        refuse_bytes(self->plan, "a struct reaches beyond the buffer");
-        return -1;
-    }
-    kept = value == Py_None ? refuse_value(self->plan, field, value, NULL) : convert_value(self->plan, field, value);
-    if (!kept)
-        return -1;
-    int result;
-    if (field->kind == SCALARS)
-        result = store_numbers(self, field, kept);
-    else if (field->kind == STRUCTS)
-        result = store_structs(self, field, kept);
-    else if (field->kind == STRUCT)
-        result = (to = place_of(self, field, value)) ? copy_struct(to, (Message *)kept) : -1;
-    else
-        result = store_scalar(self, field, kept);
-    Py_DECREF(kept);
-    return result;
 }

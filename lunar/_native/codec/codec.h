@@ -216,5 +216,6 @@ PyObject *read_union(Plan *plan, const FieldPlan *field, Memory *memory, uint8_t
 
 /* verify.c */
 int verify_message(const Plan *plan, const Memory *memory); /* 0, or -1 and an exception */
+bool is_utf8(const uint8_t *text, uint64_t length);
 
 #endif

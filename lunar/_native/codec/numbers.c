@@ -39,6 +39,15 @@ int write_bytes(Target *target, const void *bytes, uint64_t count, uint32_t size
     return 0;
 }
 
+static int write_text(Target *target, const void *text, uint64_t length, uint64_t *at) {
+    uint64_t end;
+    if (write_bytes(target, text, length, 1, 4, at) < 0 || claim(target, 1, 0, 1, &end) < 0)
+        return -1;
+    if (target->out)
+        target->out[end] = 0;
+    return 0;
+}
+
 int write_string(Target *target, const Plan *plan, const FieldPlan *field, PyObject *value, uint64_t *at) {
     Py_ssize_t length;
     const char *text = PyUnicode_Check(value) ? PyUnicode_AsUTF8AndSize(value, &length) : NULL;
@@ -47,12 +56,7 @@ int write_string(Target *target, const Plan *plan, const FieldPlan *field, PyObj
             refuse_value(plan, field, value, NULL);
         return -1;
     }
-    uint64_t end;
-    if (write_bytes(target, text, (uint64_t)length, 1, 4, at) < 0 || claim(target, 1, 0, 1, &end) < 0)
-        return -1;
-    if (target->out)
-        target->out[end] = 0;
-    return 0;
+    return write_text(target, text, (uint64_t)length, at);
 }
 
 int write_numbers(Target *target, const Plan *plan, const FieldPlan *field, PyObject *value, uint64_t *at) {
@@ -78,4 +82,22 @@ int write_numbers(Target *target, const Plan *plan, const FieldPlan *field, PyOb
         result = write_bytes(target, view.buf, count, field->size, field->align, at);
     PyBuffer_Release(&view);
     return result;
+}
+
+int write_viewed(Target *target, const Message *view, const FieldPlan *field, uint64_t from, uint64_t *at) {
+    const Plan *plan = view->plan;
+    bool is_text = field->kind == STRING;
+    uint32_t size = is_text ? 1 : field->size, count;
+    uint64_t first;
+    if (vector_at(plan, view->memory, from, size, &first, &count) < 0 ||
+        spend(plan, &target->budget, 4 + (uint64_t)count * size) < 0)
+        return -1;
+    const uint8_t *bytes = view->memory->bytes + first;
+    if (is_text)
+        return is_utf8(bytes, count) ? write_text(target, bytes, count, at)
+                                     : (refuse_bytes(plan, "a string is not UTF-8"), -1);
+    if (!(field->exactly && count != field->exactly) && !(field->multiple > 1 && count % field->multiple))
+        return write_bytes(target, bytes, count, size, field->align, at);
+    refuse_bytes(plan, "a vector has another number of elements than its shape allows");
+    return -1;
 }

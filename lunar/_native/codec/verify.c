@@ -33,7 +33,7 @@ static int pay(Walk *walk, const FieldPlan *field, uint64_t bytes) {
 }
 
 /* Plain ASCII eight bytes at a time; else by the table of RFC 3629, section 4. */
-static bool is_utf8(const uint8_t *text, uint64_t length) {
+bool is_utf8(const uint8_t *text, uint64_t length) {
     uint64_t i = 0;
     while (i < length) {
         uint64_t word;

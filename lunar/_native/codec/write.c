@@ -4,7 +4,8 @@
 #define FEW_FIELDS 32
 
 typedef struct {
-    PyObject *value; /* owned: others may set the field meanwhile; NULL: nothing was set */
+    PyObject *value; /* owned: others may set the field meanwhile; NULL: nothing was set, or it is at `from` */
+    uint64_t from;   /* where the field lies in a buffer and is written from without an object; 0: nowhere */
     uint64_t bits;
     uint32_t offset, tag_offset; /* in the table; 0: not there */
 } Place;
@@ -132,13 +133,20 @@ static int refuse_absent(const Message *message, const FieldPlan *field) {
     return -1;
 }
 
+static Py_ssize_t viewed_count(const Message *view, const FieldPlan *field, const Place *place) {
+    uint64_t first;
+    uint32_t count;
+    return vector_at(view->plan, view->memory, place->from, field->size, &first, &count) < 0 ? -1 : (Py_ssize_t)count;
+}
+
 static int decide(const Target *target, const Message *message, const FieldPlan *field, Place *place, bool *there) {
     const Plan *plan = message->plan;
     PyObject *value = place->value;
-    *there = value != NULL;
+    *there = value != NULL || place->from;
     if (field->kind == SCALAR) {
-        place->bits = field->default_bits;
-        if (*there && scalar_bits(plan, field, value, &place->bits) < 0)
+        if (!*there)
+            place->bits = field->default_bits;
+        if (value && scalar_bits(plan, field, value, &place->bits) < 0)
             return -1;
         if (target->reserve)
             *there |= !(field->flags & OPTIONAL);
@@ -148,7 +156,8 @@ static int decide(const Target *target, const Message *message, const FieldPlan 
         *there = true;
     } else if (*there && field->kind >= SCALARS && !target->reserve && !(field->flags & REQUIRED) &&
                field->absent != Py_None) {
-        Py_ssize_t count = PyObject_Size(value); /* an absent one reads as empty, so an empty one need not be there */
+        /* An absent one reads as empty, so an empty one need not be there. */
+        Py_ssize_t count = value ? PyObject_Size(value) : viewed_count(message, field, place);
         if (count < 0)
             return -1;
         *there = count > 0;
@@ -245,6 +254,8 @@ static int write_in_line(Target *target, const Message *message, const Place *pl
         uint8_t *to = target->out + table + places[i].offset;
         if (field->kind == SCALAR)
             scalar_store(field->base, to, places[i].bits);
+        else if (field->kind == STRUCT && places[i].from)
+            memcpy(to, message->memory->bytes + places[i].from, field->size); /* take_viewed() saw its bounds */
         else if (field->kind == STRUCT && !places[i].value)
             memset(to, 0, field->size);
         else if (field->kind == STRUCT && copy_struct(to, (Message *)places[i].value) < 0)
@@ -272,11 +283,15 @@ static int write_list(Target *target, const Plan *plan, const FieldPlan *field, 
     return result;
 }
 
-static int write_child(Target *target, const Plan *plan, const FieldPlan *field, const Place *place, uint64_t table) {
+static int write_child(Target *target, const Message *message, const FieldPlan *field, const Place *place,
+                       uint64_t table) {
+    const Plan *plan = message->plan;
     uint64_t at, slot = table + place->offset;
     PyObject *value = place->value;
     int result;
-    if (field->kind == STRING)
+    if (place->from)
+        result = write_viewed(target, message, field, place->from, &at);
+    else if (field->kind == STRING)
         result = write_string(target, plan, field, value, &at);
     else if (field->kind == TABLE)
         result = write_table(target, (Message *)value, &at);
@@ -307,18 +322,27 @@ static int write_values(Target *target, const Message *message, Place *places, u
     for (uint32_t i = 0; i < plan->count; i++) {
         const FieldPlan *field = &plan->fields[i];
         if (places[i].offset && field->kind != SCALAR && field->kind != STRUCT &&
-            write_child(target, plan, field, &places[i], *at) < 0)
+            write_child(target, message, field, &places[i], *at) < 0)
             return -1;
     }
     return 0;
 }
 
-/* A field of a table that lies in a buffer, if it is there; 0 or -1. */
+/* A field of a table that lies in a buffer, if it is there; 0 or -1. Of what is nothing but bytes only its place. */
 static int take_viewed(Target *target, Message *view, const FieldPlan *field, Place *place) {
     uint64_t at;
-    int there = find_field(view->plan, view->memory, view->at, field->id, 0, &at);
+    bool in_line = field->kind == SCALAR || field->kind == STRUCT;
+    int there = find_field(view->plan, view->memory, view->at, field->id, in_line ? field->size : 0, &at);
     if (there <= 0)
         return there;
+    if (in_line || field->kind == STRING || field->kind == SCALARS) {
+        place->from = at;
+        if (field->kind == SCALAR)
+            place->bits = scalar_load(field->base, view->memory->bytes + at);
+        if (field->base == BOOL && field->kind == SCALAR)
+            place->bits = place->bits != 0;
+        return 0;
+    }
     place->value = read_field(view, field);
     return place->value ? spend(view->plan, &target->budget, cost_of(place->value)) : -1;
 }

@@ -14,6 +14,10 @@ int write_bytes(Target *target, const void *bytes, uint64_t count, uint32_t size
 int write_string(Target *target, const Plan *plan, const FieldPlan *field, PyObject *value, uint64_t *at);
 int write_numbers(Target *target, const Plan *plan, const FieldPlan *field, PyObject *value, uint64_t *at);
 
+/* The text or numbers that lie in a view's memory, the offset to them at `from`; what is wrong with them raises as reading
+ * them would. */
+int write_viewed(Target *target, const Message *view, const FieldPlan *field, uint64_t from, uint64_t *at);
+
 static inline void put_u32(Target *target, uint64_t at, uint32_t value) { memcpy(target->out + at, &value, 4); }
 
 #endif

@@ -54,6 +54,21 @@ def test_we_read_what_the_official_builder_writes(thorough: settings) -> None:
     check()
 
 
+def test_what_the_official_builder_writes_we_write_anew(thorough: settings) -> None:
+    @thorough
+    @given(any_message(finite=True))
+    def check(drawn: tuple[Schema, Message]) -> None:
+        schema, message = drawn
+        received = decode(type(message), official_bytes(schema, ROOT, tree_of(schema, ROOT, message)))
+        blob = encode(received)
+        again = decode(type(message), blob, verify=True)
+        assert again == received
+        assert encode(again) == blob
+        assert received.copy() == received
+
+    check()
+
+
 def test_what_we_write_we_read(thorough: settings) -> None:
     @thorough
     @given(any_message(finite=True))

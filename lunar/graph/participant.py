@@ -31,7 +31,7 @@ from lunar.graph.matchmaker import Matchmaker, report_losses
 from lunar.graph.meeting import Meeting
 from lunar.graph.promises import Promises
 from lunar.graph.rendezvous import Rendezvous, is_socket_name
-from lunar.graph.schemas import is_schema_of, schema_text
+from lunar.graph.schemas import OwnSchemas
 from lunar.graph.waiting import acquire_bells, release_bells
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Participant:
         self.transport = transport
         self._links: dict[int, Link] = {}
         self._nodes: dict[str, tuple[NodeInfo, Callable[[Event], None]]] = {}
-        self._schema_texts: dict[str, str | None] = {}  # of our own types, by hash
+        self._schemas = OwnSchemas()
         self._names: set[str] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -257,14 +257,8 @@ class Participant:
     def _told(self, link: Link, local: LocalPublisher | LocalSubscription) -> list[Operation]:
         """What a peer is told of an endpoint: itself, and before that its type, once a link."""
         endpoint: Operation = {"op": "endpoint", "endpoint": local.info.to_dict()}
-        type_hash = local.info.type_hash
-        if local.described is None or type_hash in link.told:
-            return [endpoint]
-        link.told.add(type_hash)
-        if type_hash not in self._schema_texts:
-            self._schema_texts[type_hash] = schema_text(local.described)
-        text = self._schema_texts[type_hash]
-        return [endpoint] if text is None else [{"op": "schema", "hash": type_hash, "text": text}, endpoint]
+        schema = self._schemas.operation(local.described, local.info.type_hash, link.told)
+        return [endpoint] if schema is None else [schema, endpoint]
 
     def _want_flush(self, link: Link) -> None:
         self.post(self._attend, link)
@@ -526,14 +520,7 @@ class Participant:
             f"behind {self._rendezvous.directory / name} does not answer"
             for name in missing
         ]
-        schemas = {type_hash: text for type_hash, text in self._schema_texts.items() if text}
-        for link in self._links.values():
-            for type_hash, text in link.schemas.texts.items():
-                # Of two that differ one lies, or is a lie that was found out.
-                if not schemas.get(type_hash) or (
-                    schemas[type_hash] != text and not is_schema_of(schemas[type_hash], type_hash)
-                ):
-                    schemas[type_hash] = text
+        schemas = self._schemas.with_those_of(link.schemas for link in self._links.values())
         nodes.sort(key=lambda node: (node.full_name, node.pid))
         return GraphSnapshot(tuple(nodes), tuple(unreachable), schemas)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +17,7 @@ from lunar.errors import PeerFault, VerificationError
 if TYPE_CHECKING:
     from lunar.messages.schema import Schema
 
-__all__ = ["Described", "SchemaTexts", "TypeVerdict", "is_schema_of", "judge", "parse", "schema_text"]
+__all__ = ["Described", "OwnSchemas", "SchemaTexts", "TypeVerdict", "is_schema_of", "judge", "parse", "schema_text"]
 
 _log = logging.getLogger("lunar")
 
@@ -75,6 +75,39 @@ class SchemaTexts:
             _log.warning("a peer has told a schema that is none, of the type %s: %s", type_hash[:8], str(error))
             self.texts[type_hash] = ""
             return None
+
+
+class OwnSchemas:
+    """The schemas of this process's own message types, as they are told."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str | None] = {}
+
+    def operation(self, described: Described | None, type_hash: str, told: set[str]) -> dict[str, object] | None:
+        """What a peer has to be told of a type: once, and nothing of raw bytes or what is too long.
+
+        Args:
+            described: The type's schema; None: raw bytes.
+            type_hash: Its hash.
+            told: Hashes of the types that the peer has been told of; takes this one.
+        """
+        if described is None or type_hash in told:
+            return None
+        told.add(type_hash)
+        if type_hash not in self._texts:
+            self._texts[type_hash] = schema_text(described)
+        text = self._texts[type_hash]
+        return None if text is None else {"op": "schema", "hash": type_hash, "text": text}
+
+    def with_those_of(self, peers: Iterable[SchemaTexts]) -> dict[str, str]:
+        """All schemas that are known, by hash: of two that differ the one that is of that type."""
+        known = {type_hash: text for type_hash, text in self._texts.items() if text}
+        for peer in peers:
+            for type_hash, text in peer.texts.items():
+                other = known.get(type_hash)
+                if not other or (other != text and not is_schema_of(other, type_hash)):
+                    known[type_hash] = text
+        return known
 
 
 def schema_text(described: Described) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import struct
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -62,6 +63,9 @@ class Compiler:
     given: dict[str, type] = field(default_factory=dict)
     bases: Mapping[str, tuple[tuple[type, ...], dict[str, object]]] = field(default_factory=dict)
     annotated: bool = False
+    _unfilled: list[TableDefinition | StructDefinition] = field(default_factory=list, init=False, repr=False)
+    # Nobody else may see a class before it is filled.
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
 
     def class_of(self, name: str) -> type:
         """The class of a definition: a message class or an enum.
@@ -70,15 +74,16 @@ class Compiler:
             KeyError: The schema has no such definition.
             SchemaError: A name in it has a meaning of its own in Python.
         """
-        if name not in self.given:
-            definition = self.schema.definitions[name]
-            if isinstance(definition, EnumDefinition):
-                self.given[name] = _enum_class(definition, self.module)
-            elif isinstance(definition, UnionDefinition):
-                raise KeyError(name)
-            else:
-                self._compile(definition)
-        return self.given[name]
+        with self._lock:
+            if name not in self.given:
+                definition = self.schema.definitions[name]
+                if isinstance(definition, EnumDefinition):
+                    self.given[name] = _enum_class(definition, self.module)
+                elif isinstance(definition, UnionDefinition):
+                    raise KeyError(name)
+                else:
+                    self._compile(definition)
+            return self.given[name]
 
     def plan_of(self, name: str) -> _codec.Plan:
         """The plan of a table or struct."""
@@ -89,10 +94,7 @@ class Compiler:
         for each in definition.fields:
             _check_name(definition, each.name)
         is_struct = isinstance(definition, StructDefinition)
-        size, alignment = 0, 1
-        offsets: tuple[int, ...] = ()
-        if is_struct:
-            size, alignment, offsets = self.schema.struct_layout(definition.name)
+        size, alignment = self.schema.struct_layout(definition.name)[:2] if is_struct else (0, 1)
         identifier = self.schema.file_identifier if definition.name == self.schema.root else None
         plan = _codec.Plan(definition.name, is_struct, size, alignment, identifier.encode() if identifier else None)
         shown = [each for each in definition.fields if not each.deprecated or is_struct]
@@ -111,10 +113,33 @@ class Compiler:
         }
         made = type(definition.name.rpartition(".")[2], (*bases, Message), namespace)
         self.given[definition.name] = made  # before its fields are compiled: they may mention it
-        plan.fill(
-            made,
-            tuple(self._describe(each, offsets[definition.fields.index(each)] if is_struct else 0) for each in shown),
-        )
+        self._unfilled.append(definition)
+        if len(self._unfilled) == 1:
+            self._fill()
+
+    def _fill(self) -> None:
+        """Fills the first plan, and then those that were made for it: one after another, whatever mentions what.
+
+        The first stays in the list until all are filled, so that none of the others begins this anew.
+        """
+        filled = 0
+        try:
+            while filled < len(self._unfilled):
+                self._fill_plan(self._unfilled[filled])
+                filled += 1
+        except BaseException:
+            for definition in self._unfilled:  # each may hold one that has no fields
+                del self.given[definition.name]
+            raise
+        finally:
+            self._unfilled.clear()
+
+    def _fill_plan(self, definition: TableDefinition | StructDefinition) -> None:
+        is_struct = isinstance(definition, StructDefinition)
+        offsets = self.schema.struct_layout(definition.name)[2] if is_struct else (0,) * len(definition.fields)
+        placed = zip(definition.fields, offsets, strict=True)
+        described = tuple(self._describe(each, at) for each, at in placed if not each.deprecated or is_struct)
+        self.plan_of(definition.name).fill(self.given[definition.name], described)
 
     def _describe(self, each: Field, offset: int) -> tuple[object, ...]:
         """A field as `Plan.fill` takes it."""

@@ -167,7 +167,7 @@ class Compiler:
             sub,
             self._members(element),
             enum_class,
-            None if enum_class is None else {int(member): member for member in enum_class},
+            None if enum_class is None else {int(member): member for member in enum_class.__members__.values()},
             array_maker(base, each.shape) if kind == "scalars" else None,
             describe_type(each.type, self.schema) + _shape_text(each),
         )

@@ -183,13 +183,21 @@ int vector_at(const Plan *plan, const Memory *memory, uint64_t at, uint32_t elem
 PyObject *read_string(const Plan *plan, const Memory *memory, uint64_t at);
 Message *message_view(Plan *plan, Memory *memory, uint64_t at);
 PyObject *empty_vector(const FieldPlan *field);
+PyObject *read_union(Plan *plan, const FieldPlan *field, Memory *memory, uint8_t tag, uint64_t at);
 const UnionMember *union_member(const FieldPlan *field, uint8_t tag);
 const UnionMember *union_member_for(const FieldPlan *field, PyObject *value);
 
 /* message.c */
 Message *message_copied(Message *self, uint64_t *budget);           /* a detached one, or NULL */
-int equal_lists(PyObject *left, PyObject *right, uint64_t *budget); /* 1, 0 or -1; also of None */
 bool still_writable(const Message *self, const FieldPlan *field, PyObject *value); /* or an exception */
+
+/* compare.c */
+PyObject *message_compare(PyObject *self, PyObject *other, int operation);
+int equal_lists(PyObject *left, PyObject *right, uint64_t *budget); /* 1, 0 or -1; also of None */
+
+/* structs.c */
+int write_struct(Message *self, const FieldPlan *field, PyObject *value); /* sets a field of a struct */
+int copy_struct(uint8_t *to, const Message *from);                        /* to NULL: only checks */
 
 /* convert.c: what a field may be set to, as it is then kept; a new reference or NULL. */
 PyObject *convert_value(const Plan *plan, const FieldPlan *field, PyObject *value);
@@ -207,12 +215,6 @@ typedef struct {
     bool reserve; /* make room for every scalar and struct, and for vectors given by their length */
 } Target;
 int write_message(Target *target, Message *message); /* 0 or -1; target->at is the size */
-int copy_struct(uint8_t *to, const Message *from);   /* to NULL: only checks */
-
-/* structs.c */
-int write_struct(Message *self, const FieldPlan *field, PyObject *value); /* sets a field of a struct */
-
-PyObject *read_union(Plan *plan, const FieldPlan *field, Memory *memory, uint8_t tag, uint64_t at);
 
 /* verify.c */
 int verify_message(const Plan *plan, const Memory *memory); /* 0, or -1 and an exception */

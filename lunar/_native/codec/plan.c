@@ -67,8 +67,10 @@ static int parse_members(FieldPlan *field, PyObject *members) {
 
 static int parse_shape(FieldPlan *field, PyObject *shape) {
     Py_ssize_t axes = PyTuple_Size(shape);
-    if (axes < 0 || !(field->shape = PyMem_Calloc((size_t)axes + 1, sizeof *field->shape)))
+    if (!(field->shape = PyMem_Calloc((size_t)axes + 1, sizeof *field->shape))) {
+        PyErr_NoMemory();
         return -1;
+    }
     for (Py_ssize_t i = 0; i < axes; i++) {
         unsigned long length = PyLong_AsUnsignedLong(PyTuple_GetItem(shape, i));
         if (PyErr_Occurred())

@@ -3,6 +3,8 @@
 
 #include "codec.h"
 
+#define MAX_REMEMBERED 4096
+
 const uint8_t scalar_sizes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
 
 uint64_t scalar_load(uint8_t base, const uint8_t *from) {
@@ -51,6 +53,15 @@ static PyObject *number_object(uint8_t base, uint64_t bits) {
     }
 }
 
+/* An IntFlag remembers every combination that it made. A peer chooses them, so there is an end to that. */
+static void forget(const FieldPlan *field, PyObject *number) {
+    PyObject *made = PyObject_GetAttrString(field->enum_class, "_value2member_map_");
+    if (made && PyDict_Check(made) && PyDict_Size(made) > PyDict_Size(field->enum_members) + MAX_REMEMBERED)
+        PyDict_DelItem(made, number);
+    Py_XDECREF(made);
+    PyErr_Clear();
+}
+
 PyObject *scalar_object(const FieldPlan *field, uint64_t bits) {
     PyObject *number = number_object(field->base, bits);
     if (!number || !field->enum_members)
@@ -68,6 +79,7 @@ PyObject *scalar_object(const FieldPlan *field, uint64_t bits) {
     /* A value of a newer schema, or flags together: an IntFlag takes them, an IntEnum does not. */
     member = PyObject_CallFunctionObjArgs(field->enum_class, number, NULL);
     if (member) {
+        forget(field, number);
         Py_DECREF(number);
         return member;
     }

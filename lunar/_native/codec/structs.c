@@ -1,5 +1,16 @@
-/* Setting the fields of a struct, where it lies. */
+/* Structs: fields of fixed size at fixed places, set where they lie. */
 #include "codec.h"
+
+/* A struct's bytes, wherever they lie. */
+int copy_struct(uint8_t *to, const Message *from) {
+    if (!within(from->memory, from->at, from->plan->size)) {
+        refuse_bytes(from->plan, "a struct reaches beyond the buffer");
+        return -1;
+    }
+    if (to)
+        memmove(to, from->memory->bytes + from->at, from->plan->size); /* perhaps from itself to itself */
+    return 0;
+}
 
 /* Where a field is to be stored now, after the code of its value has run; NULL and an exception: nowhere. */
 static uint8_t *place_of(const Message *self, const FieldPlan *field, PyObject *value) {

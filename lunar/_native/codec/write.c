@@ -14,17 +14,6 @@ static int write_table(Target *target, Message *message, uint64_t *at);
 
 /* Vectors -------------------------------------------------------------------------------------------------- */
 
-/* A struct's bytes, wherever they lie. */
-int copy_struct(uint8_t *to, const Message *from) {
-    if (!within(from->memory, from->at, from->plan->size)) {
-        refuse_bytes(from->plan, "a struct reaches beyond the buffer");
-        return -1;
-    }
-    if (to)
-        memmove(to, from->memory->bytes + from->at, from->plan->size); /* perhaps from itself to itself */
-    return 0;
-}
-
 static int write_viewed_structs(Target *target, const Elements *elements, uint64_t *at) {
     const FieldPlan *field = elements->field;
     if (!within(elements->memory, elements->at, (uint64_t)elements->count * field->size)) {

@@ -285,7 +285,7 @@ async def test_arrays_are_set_to_as_many_values(connect: Callable) -> None:
     with pair.publisher.loan(ticks=3) as lent:
         lent.ticks = [4, 5, 6]
         lent.ticks = lent.ticks[::-1]
-        for wrong, expected in (([1, 2], "as many as the loan was made for"), (None, "give it, or its length")):
+        for wrong, expected in (([1, 2], "as many as the loan was made for"), (None, "got NoneType None")):
             with pytest.raises(lunar.FieldError, match=rf"Wheel.ticks: .*{expected}"):
                 lent.ticks = wrong
         with pytest.raises(lunar.FieldError, match=r"Wheel.ticks: expected a sequence of int32.*, got list|got str"):

@@ -177,7 +177,8 @@ uint64_t cost_of(PyObject *value); /* of text and elements that were read; table
 PyObject *read_field(Message *self, const FieldPlan *field);
 /* Where a field of a table lies: 1 there, 0 absent, -1 refused. */
 int find_field(const Plan *plan, const Memory *memory, uint64_t table, uint32_t id, uint32_t size, uint64_t *at);
-int follow(const Plan *plan, const Memory *memory, uint64_t at, uint64_t *target); /* an offset: 0 or -1 */
+/* What an offset points to, at least so many bytes: 0 or -1. */
+int follow(const Plan *plan, const Memory *memory, uint64_t at, uint64_t size, uint64_t *target);
 int vector_at(const Plan *plan, const Memory *memory, uint64_t at, uint32_t element_bytes, uint64_t *first,
               uint32_t *count);
 PyObject *read_string(const Plan *plan, const Memory *memory, uint64_t at);

@@ -18,7 +18,7 @@ static PyObject *elements_item(Elements *self, Py_ssize_t index) {
     case STRUCTS:
         return (PyObject *)message_view(field->sub, self->memory, at);
     case TABLES:
-        if (follow(self->plan, self->memory, at, &target) < 0)
+        if (follow(self->plan, self->memory, at, 4, &target) < 0)
             return NULL;
         return (PyObject *)message_view(field->sub, self->memory, target);
     default: /* read_elements() has seen to it that there are as many tags */

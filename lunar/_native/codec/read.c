@@ -49,10 +49,10 @@ uint64_t cost_of(PyObject *value) {
     return 4 + (uint64_t)elements->count * elements->field->size;
 }
 
-int follow(const Plan *plan, const Memory *memory, uint64_t at, uint64_t *target) {
+int follow(const Plan *plan, const Memory *memory, uint64_t at, uint64_t size, uint64_t *target) {
     if (within(memory, at, 4)) {
         *target = at + load_u32(memory->bytes + at);
-        if (within(memory, *target, 4))
+        if (within(memory, *target, size))
             return 0;
     }
     refuse_bytes(plan, "an offset points beyond the buffer");
@@ -62,7 +62,7 @@ int follow(const Plan *plan, const Memory *memory, uint64_t at, uint64_t *target
 int vector_at(const Plan *plan, const Memory *memory, uint64_t at, uint32_t element_bytes, uint64_t *first,
               uint32_t *count) {
     uint64_t start;
-    if (follow(plan, memory, at, &start) < 0)
+    if (follow(plan, memory, at, 4, &start) < 0)
         return -1;
     *count = load_u32(memory->bytes + start);
     *first = start + 4;
@@ -181,11 +181,9 @@ PyObject *read_union(Plan *plan, const FieldPlan *field, Memory *memory, uint8_t
         Py_RETURN_NONE;
     if (member->is_string)
         return read_string(plan, memory, at);
-    uint64_t target;
-    if (follow(plan, memory, at, &target) < 0)
+    uint64_t target, size = member->plan && member->plan->is_struct ? member->plan->size : 4;
+    if (follow(plan, memory, at, size, &target) < 0)
         return NULL;
-    if (member->plan && member->plan->is_struct && !within(memory, target, member->plan->size))
-        return refuse_bytes(plan, "a struct reaches beyond the buffer");
     return (PyObject *)message_view(member->plan, memory, target);
 }
 
@@ -209,7 +207,7 @@ static PyObject *read_present(Message *self, const FieldPlan *field, uint64_t at
     case STRUCT:
         return (PyObject *)message_view(field->sub, self->memory, at);
     case TABLE:
-        if (follow(self->plan, self->memory, at, &target) < 0)
+        if (follow(self->plan, self->memory, at, 4, &target) < 0)
             return NULL;
         return (PyObject *)message_view(field->sub, self->memory, target);
     case UNION:

@@ -84,6 +84,16 @@ int write_numbers(Target *target, const Plan *plan, const FieldPlan *field, PyOb
     return result;
 }
 
+/* What is looked at is what was written: the bytes may change at any time. */
+static int write_viewed_text(Target *target, const Plan *plan, const uint8_t *text, uint32_t length, uint64_t *at) {
+    if (write_text(target, text, length, at) < 0)
+        return -1;
+    if (is_utf8(target->out ? target->out + *at + 4 : text, length))
+        return 0;
+    refuse_bytes(plan, "a string is not UTF-8");
+    return -1;
+}
+
 int write_viewed(Target *target, const Message *view, const FieldPlan *field, uint64_t from, uint64_t *at) {
     const Plan *plan = view->plan;
     bool is_text = field->kind == STRING;
@@ -94,8 +104,7 @@ int write_viewed(Target *target, const Message *view, const FieldPlan *field, ui
         return -1;
     const uint8_t *bytes = view->memory->bytes + first;
     if (is_text)
-        return is_utf8(bytes, count) ? write_text(target, bytes, count, at)
-                                     : (refuse_bytes(plan, "a string is not UTF-8"), -1);
+        return write_viewed_text(target, plan, bytes, count, at);
     if (!(field->exactly && count != field->exactly) && !(field->multiple > 1 && count % field->multiple))
         return write_bytes(target, bytes, count, size, field->align, at);
     refuse_bytes(plan, "a vector has another number of elements than its shape allows");

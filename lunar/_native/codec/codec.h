@@ -213,6 +213,7 @@ typedef struct {
     uint8_t seen[512];
     uint64_t budget; /* for what is read from buffers of others: UNLIMITED, or what is left of it */
     bool incomplete; /* required fields may be absent: a copy is as its original */
+    bool draft;   /* what does not fit is only measured, and `out` becomes NULL */
     bool reserve; /* make room for every scalar and struct, and for vectors given by their length */
 } Target;
 int write_message(Target *target, Message *message); /* 0 or -1; target->at is the size */

@@ -39,6 +39,25 @@ static int measure(Message *message, bool reserve, uint64_t *size) {
     return result;
 }
 
+/* Most messages are small, and looking at every field twice takes as long as writing them: so they are first written into
+ * memory that is at hand. If that was too little they have been measured at least. A loan's are not: what its user fills
+ * would be copied too. */
+#define DRAFT_BYTES 1024
+
+typedef struct {
+    uint8_t bytes[DRAFT_BYTES];
+    uint64_t size;
+    bool complete;
+} Draft;
+
+static int draft(Message *message, Draft *made) {
+    Target target = {.out = made->bytes, .size = DRAFT_BYTES, .draft = true, .budget = UNLIMITED};
+    int result = write_message(&target, message);
+    made->size = target.at;
+    made->complete = result == 0 && target.out;
+    return result;
+}
+
 static int write_at(Message *message, bool reserve, uint8_t *to, uint64_t size) {
     Target target = {.out = to, .size = size, .reserve = reserve, .budget = UNLIMITED};
     if (write_message(&target, message) < 0)
@@ -49,13 +68,23 @@ static int write_at(Message *message, bool reserve, uint8_t *to, uint64_t size) 
     return -1;
 }
 
+/* What was drafted, or else the message itself. */
+static int put(Message *message, bool reserve, const Draft *made, uint8_t *to, uint64_t size) {
+    if (!made->complete)
+        return write_at(message, reserve, to, size);
+    memcpy(to, made->bytes, size);
+    return 0;
+}
+
 static PyObject *encode(PyObject *Py_UNUSED(module), PyObject *object) {
     Message *message = message_argument(object);
-    uint64_t size;
-    if (!message || measure(message, false, &size) < 0)
+    Draft made;
+    if (!message || draft(message, &made) < 0)
         return NULL;
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-    if (bytes && write_at(message, false, (uint8_t *)PyBytes_AsString(bytes), size) < 0)
+    if (made.complete)
+        return PyBytes_FromStringAndSize((const char *)made.bytes, (Py_ssize_t)made.size);
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)made.size);
+    if (bytes && write_at(message, false, (uint8_t *)PyBytes_AsString(bytes), made.size) < 0)
         Py_CLEAR(bytes);
     return bytes;
 }
@@ -74,18 +103,20 @@ static PyObject *write_into(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *object, *buffer;
     Py_ssize_t offset;
     int reserve;
-    uint64_t size;
+    Draft made;
+    made.complete = false; /* and nothing else: zeroes would cost more than most messages */
     if (!PyArg_ParseTuple(args, "O!Onp", Message_Type, &object, &buffer, &offset, &reserve))
         return NULL;
     Py_buffer view;
     if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0)
         return NULL;
     PyObject *result = NULL;
-    if (measure((Message *)object, reserve, &size) == 0) {
+    if ((reserve ? measure((Message *)object, true, &made.size) : draft((Message *)object, &made)) == 0) {
+        uint64_t size = made.size;
         if (offset < 0 || offset > view.len || size > (uint64_t)(view.len - offset))
             PyErr_Format(PyExc_ValueError, "%llu bytes do not fit into a buffer of %zd at offset %zd",
                          (unsigned long long)size, view.len, offset);
-        else if (write_at((Message *)object, reserve, (uint8_t *)view.buf + offset, size) == 0)
+        else if (put((Message *)object, reserve, &made, (uint8_t *)view.buf + offset, size) == 0)
             result = PyLong_FromUnsignedLongLong(size);
     }
     PyBuffer_Release(&view);
@@ -149,10 +180,18 @@ static PyObject *view(PyObject *Py_UNUSED(module), PyObject *args) {
     return usable(plan) ? view_root((Plan *)plan, exporter, writable, verify) : NULL;
 }
 
-/* What a Writer of the bus is given: it encodes into its own memory, see encoder.h. */
-static Py_ssize_t encoder_measure(void *context, PyObject *message) {
-    Plan *plan = context;
-    uint64_t size;
+/* What a Writer of the bus is given: it encodes into its own memory, see encoder.h. A message is always measured before it
+ * is written, but others may be measured in between. */
+typedef struct {
+    Plan *plan;
+    PyObject *drafted; /* whose draft it is; never followed, since it may be gone */
+    bool busy;         /* a value's own code may publish something while it is measured */
+    Draft draft;
+} Context;
+
+static Py_ssize_t encoder_measure(void *opaque, PyObject *message) {
+    Context *context = opaque;
+    Plan *plan = context->plan;
     if (!PyObject_TypeCheck(message, Message_Type) || ((Message *)message)->plan != plan) {
         PyObject *name = PyUnicode_FromString("(message)");
         PyObject *error =
@@ -163,16 +202,31 @@ static Py_ssize_t encoder_measure(void *context, PyObject *message) {
         Py_XDECREF(error);
         return -1;
     }
-    return measure((Message *)message, false, &size) < 0 ? -1 : (Py_ssize_t)size;
+    if (context->busy) {
+        uint64_t size;
+        return measure((Message *)message, false, &size) < 0 ? -1 : (Py_ssize_t)size;
+    }
+    context->busy = true;
+    int result = draft((Message *)message, &context->draft);
+    context->busy = false;
+    context->drafted = context->draft.complete ? message : NULL;
+    return result < 0 ? -1 : (Py_ssize_t)context->draft.size;
 }
 
-static int encoder_write(void *Py_UNUSED(context), PyObject *message, void *to, Py_ssize_t size) {
-    return write_at((Message *)message, false, to, (uint64_t)size);
+static int encoder_write(void *opaque, PyObject *message, void *to, Py_ssize_t size) {
+    Context *context = opaque;
+    if (context->busy || context->drafted != message || context->draft.size != (uint64_t)size)
+        return write_at((Message *)message, false, to, (uint64_t)size);
+    context->drafted = NULL;
+    memcpy(to, context->draft.bytes, (size_t)size);
+    return 0;
 }
 
 static void encoder_free(PyObject *capsule) {
     lunar_encoder *encoder = PyCapsule_GetPointer(capsule, LUNAR_ENCODER);
-    Py_DECREF((PyObject *)encoder->context);
+    Context *context = encoder->context;
+    Py_DECREF((PyObject *)context->plan);
+    PyMem_Free(context);
     PyMem_Free(encoder);
 }
 
@@ -180,15 +234,19 @@ static PyObject *encoder(PyObject *Py_UNUSED(module), PyObject *plan) {
     if (!usable(plan))
         return NULL;
     lunar_encoder *made = PyMem_Malloc(sizeof *made);
-    if (!made)
-        return PyErr_NoMemory();
-    *made = (lunar_encoder){encoder_measure, encoder_write, plan};
-    PyObject *capsule = PyCapsule_New(made, LUNAR_ENCODER, encoder_free);
-    if (!capsule)
-        PyMem_Free(made);
-    else
+    Context *context = PyMem_Calloc(1, sizeof *context);
+    PyObject *capsule = NULL;
+    if (!made || !context)
+        PyErr_NoMemory();
+    else if ((capsule = PyCapsule_New(made, LUNAR_ENCODER, encoder_free))) {
+        context->plan = (Plan *)plan;
+        *made = (lunar_encoder){encoder_measure, encoder_write, context};
         Py_INCREF(plan);
-    return capsule;
+        return capsule;
+    }
+    PyMem_Free(made);
+    PyMem_Free(context);
+    return NULL;
 }
 
 /* Decoders: callables that turn a sample's memory into a message. */

@@ -10,9 +10,11 @@ int grown_too_large(void) {
 
 int claim(Target *target, uint64_t alignment, uint64_t skip, uint64_t size, uint64_t *at) {
     *at = align_up(target->at + skip, alignment) - skip;
-    uint64_t limit = target->out ? target->size : MAX_BYTES - 1;
+    uint64_t limit = target->out && !target->draft ? target->size : MAX_BYTES - 1;
     if (size > limit || *at > limit - size)
         return grown_too_large();
+    if (target->draft && *at + size > target->size)
+        target->out = NULL;
     if (target->out)
         memset(target->out + target->at, 0, *at - target->at);
     target->at = *at + size;

@@ -16,6 +16,7 @@ from lunar.errors import FieldError, VerificationError
 from lunar.messages import Message, decode, encode, encode_into, from_dict, to_dict
 from lunar.messages.plan import Compiler
 from lunar.messages.schema import Field, Named, Schema, TableDefinition, Vector
+from lunar.testing import isolated
 from tests.unit.messages.every import every, full_message
 
 pytestmark = pytest.mark.hostile
@@ -38,7 +39,7 @@ class Meddler(bytearray):
 
 @pytest.mark.parametrize("asks_before", [0, 1])
 def test_a_field_that_is_unset_while_the_message_is_laid_out(asks_before: int) -> None:
-    message = E.Every(name="n", one="text", wide=full_message().wide, tree=E.Tree(), names=["x"])
+    message = E.Every(name="n" * 2000, one="text", wide=full_message().wide, tree=E.Tree(), names=["x"])
     meddler = Meddler(b"123")
     message.nested = meddler
     meddler.asks_before = asks_before
@@ -47,13 +48,41 @@ def test_a_field_that_is_unset_while_the_message_is_laid_out(asks_before: int) -
         message.one = message.wide = message.tree = message.names = message.text = None
 
     meddler.meddle = unset
-    # What is measured and what is written is each what the message held when that began.
+    # What is measured and what is written is each what the message held when that began; a large one is both.
     if asks_before == 0:
         with pytest.raises(VerificationError, match="changed while it was written"):
             encode(message)
     else:
         assert decode(E.Every, encode(message)).one == "text"
     assert decode(E.Every, encode(message)).one is None
+
+
+def test_a_field_that_is_unset_while_a_small_message_is_drafted() -> None:
+    message = E.Every(name="n", one="text")
+    meddler = Meddler(b"123")
+    message.nested = meddler
+
+    def unset() -> None:
+        message.one = None
+
+    meddler.meddle = unset
+    assert decode(E.Every, encode(message)).one == "text"
+    assert decode(E.Every, encode(message)).one is None
+
+
+def test_a_message_that_is_measured_while_it_is_drafted() -> None:
+    message = E.Every(name="n", one="text")
+    meddler = Meddler(b"123")
+    message.nested = meddler
+    with isolated(), lunar.Node("meddler") as node:
+        pub = node.create_publisher(E.Every, "every")
+        sub = node.create_subscription(E.Every, "every")
+        pub.wait_for_subscribers_blocking(1, 10)
+        meddler.meddle = lambda: pub.publish_blocking(E.Every(name="inner"))
+        pub.publish_blocking(message)
+        received = [sub.receive_blocking(10) for _ in range(2)]
+    assert [each.name for each in received] == ["inner", "n"]
+    assert received[1].one == "text"
 
 
 def test_a_list_that_loses_its_elements_while_the_message_is_laid_out() -> None:

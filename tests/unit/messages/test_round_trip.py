@@ -62,9 +62,9 @@ def test_what_the_official_builder_writes_we_write_anew(thorough: settings) -> N
         received = decode(type(message), official_bytes(schema, ROOT, tree_of(schema, ROOT, message)))
         blob = encode(received)
         again = decode(type(message), blob, verify=True)
-        assert again == received
+        assert repr(again) == repr(received)  # a NaN by default is no equal of itself
         assert encode(again) == blob
-        assert received.copy() == received
+        assert repr(received.copy()) == repr(received)
 
     check()
 

@@ -11,8 +11,9 @@
  * read checks its bounds against the buffer, and what was verified once is not believed later.  Offsets are held in 64
  * bits, of which a buffer needs 31: no sum of two of them overflows.
  *
- * Writing goes from low addresses to high: first a table, then what its fields point to.  It is run twice, first without
- * a target, which yields the exact size and refuses what cannot be written before any memory is taken.
+ * Writing goes from low addresses to high: first a table, then what its fields point to.  A small message is drafted in
+ * memory at hand; a large one is written twice, first without a target.  Either way the exact size is known, and what
+ * cannot be written is refused, before any memory is taken.
  */
 #ifndef LUNAR_CODEC_H
 #define LUNAR_CODEC_H

@@ -6,6 +6,7 @@ All of it belongs to the control thread, except what says otherwise.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalPublisher", "LocalSubscription", "MatchCount", "PublisherMatch", "SubscriptionMatch"]
 
 _Waiting = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+
+_WAIT_AT_MOST_S = 0.25
 
 
 class MatchCount:
@@ -84,9 +87,14 @@ class MatchCount:
 
     def wait_for_blocking(self, count: int, timeout_s: float | None, what: str) -> None:
         """The same for threads without a loop."""
+        give_up_at = math.inf if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
-            if not self._changed.wait_for(lambda: self._is_reached(count, what), timeout_s):
-                raise self._late(count, timeout_s, what)
+            while not self._is_reached(count, what):
+                left_s = give_up_at - time.monotonic()
+                if left_s <= 0:
+                    raise self._late(count, timeout_s, what)
+                # In parts: a Ctrl-C that comes just before the wait begins does not end it, but shows after it.
+                self._changed.wait(min(left_s, _WAIT_AT_MOST_S))
 
     def _is_reached(self, count: int, what: str) -> bool:
         if self._closed:

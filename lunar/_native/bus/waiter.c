@@ -6,6 +6,7 @@
  * price of one wake-up is never worse than twice the best choice (ski rental).
  */
 #include <poll.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -94,6 +95,14 @@ static void close_descriptors(Waiter *self) {
 static int sleep_until(Waiter *waiter, uint64_t deadline_ns) {
     struct epoll_event events[MAX_EVENTS];
     int count, error;
+    /* A signal between a look at what came and the sleep would not end it: from that look on they wait for ppoll(). */
+    sigset_t all, usual;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &usual);
+    if (PyErr_CheckSignals() < 0) {
+        pthread_sigmask(SIG_SETMASK, &usual, NULL);
+        return -1;
+    }
     waiter->asleep = 1;
     Py_BEGIN_ALLOW_THREADS;
     uint64_t now = now_ns();
@@ -103,8 +112,9 @@ static int sleep_until(Waiter *waiter, uint64_t deadline_ns) {
         timeout.tv_nsec = (long)((deadline_ns - now) % 1000000000u);
     }
     struct pollfd descriptor = {.fd = waiter->epoll, .events = POLLIN};
-    count = ppoll(&descriptor, 1, deadline_ns == UINT64_MAX ? NULL : &timeout, NULL);
+    count = ppoll(&descriptor, 1, deadline_ns == UINT64_MAX ? NULL : &timeout, &usual);
     error = errno;
+    pthread_sigmask(SIG_SETMASK, &usual, NULL);
     if (count > 0)
         count = epoll_wait(waiter->epoll, events, MAX_EVENTS, 0);
     Py_END_ALLOW_THREADS;

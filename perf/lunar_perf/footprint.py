@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,15 +147,28 @@ def voluntary_switches(pid: int) -> tuple[int, int]:
     Raises:
         OSError: no such process.
     """
-    tasks = list(Path(f"/proc/{pid}/task").iterdir())
-    return sum(_switches_of(task / "status") for task in tasks), len(tasks)
+    switches = [_switches_in(status) for status in of_each_thread(pid, "status")]
+    return sum(switches), len(switches)
 
 
-def _switches_of(status: Path) -> int:
-    for line in status.read_text().splitlines():
+def of_each_thread(pid: int, file: str) -> list[str]:
+    """What the kernel says of each thread of a process in one of its files; of those that end meanwhile, nothing.
+
+    Raises:
+        OSError: no such process.
+    """
+    texts = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            texts.append((task / file).read_text())
+    return texts
+
+
+def _switches_in(status: str) -> int:
+    for line in status.splitlines():
         if line.startswith("voluntary_ctxt_switches:"):
             return int(line.split()[1])
-    raise OSError(f"{status}: the kernel does not count voluntary context switches")
+    raise OSError("the kernel does not count voluntary context switches")
 
 
 def process_start_s(pid: int, ticks_per_s: int, stat: str | None = None) -> float:

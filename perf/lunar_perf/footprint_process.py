@@ -9,12 +9,11 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TextIO
 
 import lunar
 from lunar_perf.child import begin, ready, tell
-from lunar_perf.footprint import process_start_s, voluntary_switches
+from lunar_perf.footprint import of_each_thread, process_start_s, voluntary_switches
 
 MATCH_S = 55.0
 SETTLE_S = 1.0
@@ -59,7 +58,7 @@ def observe(observe_s: float, channel: str) -> dict[str, object]:
 
 
 def _cpu_ns(pid: int) -> int:
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())
+    return sum(int(schedstat.split()[0]) for schedstat in of_each_thread(pid, "schedstat"))
 
 
 async def crowd(channel: str, processes: int, report: TextIO, done: threading.Event) -> None:

@@ -48,8 +48,11 @@ def test_we_read_what_the_official_builder_writes(thorough: settings) -> None:
     def check(drawn: tuple[Schema, Message]) -> None:
         schema, message = drawn
         tree = tree_of(schema, ROOT, message)
-        read = decode(type(message), official_bytes(schema, ROOT, tree))
-        assert repr(tree_of(schema, ROOT, read)) == repr(tree)
+        blob = official_bytes(schema, ROOT, tree)
+        read = repr(tree_of(schema, ROOT, decode(type(message), blob)))
+        assert read == repr(official_tree(schema, ROOT, blob))
+        # That builder leaves out what equals its default, and 0.0 equals -0.0.
+        assert read.replace("-0.0", "0.0") == repr(tree).replace("-0.0", "0.0")
 
     check()
 
@@ -69,6 +72,11 @@ def test_what_the_official_builder_writes_we_write_anew(thorough: settings) -> N
     check()
 
 
+def _alike(one: Message, other: Message) -> bool:
+    """Equal; a NaN, which may come from a default, is no equal of itself."""
+    return repr(one) == repr(other) and (one == other or "nan" in repr(one))
+
+
 def test_what_we_write_we_read(thorough: settings) -> None:
     @thorough
     @given(any_message(finite=True))
@@ -76,12 +84,12 @@ def test_what_we_write_we_read(thorough: settings) -> None:
         _, message = drawn
         blob = encode(message)
         read = decode(type(message), blob)
-        assert read == message
+        assert _alike(read, message)
         assert encode(read) == blob
         copy = read.copy()
-        assert copy == message
+        assert _alike(copy, message)
         assert encode(copy) == blob
-        assert from_dict(type(message), to_dict(read)) == message
+        assert _alike(from_dict(type(message), to_dict(read)), message)
 
     check()
 

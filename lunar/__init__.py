@@ -14,7 +14,7 @@ Who may import whom (arrows point down, and a linter checks it):
 from typing import TYPE_CHECKING
 
 from lunar import events, messages, qos
-from lunar._native._bus import Sample, SampleInfo
+from lunar._native._bus import MessageLoan, Sample, SampleInfo
 from lunar._version import __version__
 from lunar.errors import (
     ClosedError,
@@ -35,7 +35,6 @@ from lunar.errors import (
 )
 from lunar.graph.descriptions import EndpointInfo, GraphSnapshot, NodeInfo
 from lunar.graph.membership import graph_snapshot
-from lunar.loan import MessageLoan
 from lunar.loop import EventLoop, new_event_loop, run
 from lunar.messages import Message
 from lunar.node import Node

@@ -113,7 +113,7 @@ class Node:
         made: Publisher[M] = (
             Publisher(self._participant, kind, *arguments)
             if kind.plan is None
-            else MessagePublisher(self._participant, kind, kind.plan, *arguments)
+            else MessagePublisher(self._participant, kind, *arguments)
         )
         self._keep(made)
         return made

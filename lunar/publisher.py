@@ -10,12 +10,11 @@ from lunar._native._bus import Writer, WriterMatch
 from lunar.errors import ResourceExhausted
 from lunar.graph.descriptions import EndpointInfo
 from lunar.graph.endpoints import LocalPublisher
-from lunar.loan import MessageLoan
 from lunar.qos import spin_ns
 from lunar.statistics import MatchStatistics, PublisherStatistics
 
 if TYPE_CHECKING:
-    from lunar._native import _codec
+    from lunar._native._bus import MessageLoan
     from lunar.events import Event
     from lunar.graph.participant import Participant
     from lunar.messages import MessageType
@@ -152,32 +151,23 @@ class Publisher(Writer[T]):
 
 
 class MessagePublisher(Publisher[M]):
-    """A publisher of messages of a class."""
+    """A publisher of messages of a class.
 
-    def __init__(
-        self,
-        participant: Participant,
-        message: MessageType,
-        plan: _codec.Plan,
-        topic: str,
-        qos: QoS,
-        node_name: str,
-        notify: Callable[[Event], None],
-        on_close: Callable[[Publisher[M]], None],
-    ) -> None:
-        super().__init__(participant, message, topic, qos, node_name, notify, on_close)
-        self._plan = plan
+    Its `loan` takes the values of fields by their names, of a vector of scalars also its length, and lends a message;
+    see `MessageLoan`. Raises FieldError for a value that is not what its field holds.
+    """
 
-    def loan(self, /, **fields: object) -> MessageLoan[M]:  # type: ignore[override]  # bytes are loaned by their size
-        """A message in the publisher's memory, to be filled in a `with` or `async with` block; see `MessageLoan`.
+    if TYPE_CHECKING:  # as Writer.loan, which takes the fields of what its encoder is of
 
-        Args:
-            **fields: Values; of a vector of scalars also its length.
+        def loan(self, /, **fields: object) -> MessageLoan[M]:  # type: ignore[override]  # bytes are loaned by their size
+            """A message in the publisher's memory, to be filled in a `with` or `async with` block; see `MessageLoan`.
 
-        Raises:
-            FieldError: A value is not what its field holds.
-        """
-        return MessageLoan(self, self._plan, fields)
+            Args:
+                **fields: Values; of a vector of scalars also its length.
+
+            Raises:
+                FieldError: A value is not what its field holds.
+            """
 
 
 def _match_statistics(native: WriterMatch, remote: EndpointInfo) -> MatchStatistics:

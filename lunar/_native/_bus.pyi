@@ -193,3 +193,22 @@ class Loan:
     def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> Coroutine[Any, Any, None]: ...
+
+class MessageLoan(Generic[T_co]):
+    """Yields a message in the publisher's memory; leaving the block publishes it, an exception discards it.
+
+    Made by `MessagePublisher.loan`. Scalars and structs can be set in the block, and vectors of scalars filled through
+    their arrays or set to as many others; what has no fixed size (strings, nested tables, lists) has to be given when
+    the loan is made. A vector given as a number has that many elements, of any value until they are filled. After the
+    block the message is read-only; an array that was taken from it is not, and keeps its memory from being used again.
+    Use it with `with`, which raises WouldBlock where it would have to wait, or `async with`, which waits.
+    """
+
+    def __enter__(self) -> T_co: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool: ...
+    def __aenter__(self) -> Coroutine[Any, Any, T_co]: ...
+    def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> Coroutine[Any, Any, None]: ...

@@ -40,7 +40,7 @@ def encode_into(message: _codec.Message, buffer: WriteableBuffer, offset: int = 
         ValueError: It does not fit; nothing was written.
         FieldError: As for `encode`.
     """
-    return _codec.write(message, buffer, offset, False)
+    return _codec.write(message, buffer, offset)
 
 
 def decode(cls: type[M], buffer: ReadableBuffer, *, verify: bool = True) -> M:
@@ -58,7 +58,7 @@ def decode(cls: type[M], buffer: ReadableBuffer, *, verify: bool = True) -> M:
     plan = getattr(cls, "__lunar_plan__", None)
     if not isinstance(plan, _codec.Plan):
         raise TypeMismatch("decoding", repr(cls), "a message class")
-    return cast("M", _codec.view(plan, buffer, False, verify))
+    return cast("M", _codec.view(plan, buffer, verify))
 
 
 def to_fbs(cls: type) -> str:

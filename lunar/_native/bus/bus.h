@@ -216,7 +216,8 @@ typedef struct {
 } Sample;
 
 extern PyTypeObject *Mapping_Type, *Peer_Type, *SegmentTable_Type, *Waiter_Type, *Signal_Type, *ReaderMatch_Type,
-    *Reader_Type, *WriterMatch_Type, *Writer_Type, *Sample_Type, *SampleInfo_Type, *Loan_Type, *Operation_Type;
+    *Reader_Type, *WriterMatch_Type, *Writer_Type, *Sample_Type, *SampleInfo_Type, *Loan_Type, *MessageLoan_Type,
+    *Operation_Type;
 
 extern PyObject *WouldBlock, *ClosedError, *ResourceExhausted, *LunarError, *LunarTimeout, *TypeMismatch;
 
@@ -315,9 +316,11 @@ void writer_finish_close(Writer *writer);
 
 /* loan.c */
 PyObject *loan_make(Writer *writer, Py_ssize_t size_bytes);
+PyObject *loan_make_message(Writer *writer, PyObject *const *values, PyObject *names); /* the writer has an encoder */
 int loan_publish(PyObject *loan);        /* DONE, WOULD_BLOCK, FAILED */
 void loan_discard(PyObject *loan);       /* unless it is over */
-PyObject *loan_open(PyObject *loan);     /* its writable memoryview */
+/* Its writable memoryview, or its message: DONE, WOULD_BLOCK and why, FAILED. */
+int loan_open(PyObject *loan, PyObject **value, const char **why);
 
 /* operation.c */
 enum { RECEIVE, RECEIVE_MANY, ITERATE, READABLE, PUBLISH, PUBLISH_ALL, OPEN_LOAN, PUBLISH_LOAN, NOTHING_TO_DO };

@@ -76,16 +76,11 @@ static int attempt(Source *source, int kind, PyObject *payload, Py_ssize_t limit
     *value = NULL;
     if (kind <= READABLE)
         return attempt_receive(source, kind, limit, value);
-    int outcome;
     if (kind == OPEN_LOAN) {
-        *value = loan_open(payload);
-        if (*value || !PyErr_ExceptionMatches(WouldBlock))
-            return *value ? DONE : FAILED;
-        PyErr_Clear();
-        outcome = WOULD_BLOCK;
-    } else {
-        outcome = attempt_publish(source, kind, payload, done);
+        const char *why;
+        return loan_open(payload, value, &why);
     }
+    int outcome = attempt_publish(source, kind, payload, done);
     if (outcome == DONE) {
         Py_INCREF(Py_None);
         *value = Py_None;

@@ -41,8 +41,16 @@ static PyObject *writer_publish_all(Writer *self, PyObject *argument) {
     return operation;
 }
 
-static PyObject *writer_loan(Writer *self, PyObject *argument) {
-    Py_ssize_t size_bytes = PyNumber_AsSsize_t(argument, PyExc_OverflowError);
+/* Bytes are loaned by their size, messages of a class by their fields. */
+static PyObject *writer_loan(Writer *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    if (self->encoder && count == 0)
+        return loan_make_message(self, args, names);
+    if (self->encoder || count != 1 || names) {
+        PyErr_SetString(PyExc_TypeError, self->encoder ? "loan() takes the fields of the message by their names"
+                                                       : "loan() takes the size in bytes, and nothing else");
+        return NULL;
+    }
+    Py_ssize_t size_bytes = PyNumber_AsSsize_t(args[0], PyExc_OverflowError);
     return size_bytes == -1 && PyErr_Occurred() ? NULL : loan_make(self, size_bytes);
 }
 
@@ -253,12 +261,14 @@ static PyMethodDef methods[] = {
     {"publish_many", (PyCFunction)writer_publish_many_method, METH_O,
      "Publish a burst without waiting; how many were accepted, from the first."},
     {"publish_all", (PyCFunction)writer_publish_all, METH_O, "Await until every message is published."},
-    {"loan", (PyCFunction)writer_loan, METH_O,
+    {"loan", (PyCFunction)(void (*)(void))writer_loan, METH_FASTCALL | METH_KEYWORDS,
      "loan(size_bytes): lend a piece of the publisher's memory, to be filled in place and published without a copy.\n\n"
      "As a context manager it gives a writable memoryview of `size_bytes`, whose content is undefined. Leaving the block\n"
      "publishes it; an exception discards it. `with` raises WouldBlock where `async with` waits. Do not write through a\n"
      "view kept beyond the block: subscriptions may be reading. Entering raises ResourceExhausted if it is larger than the\n"
-     "pool may become or the pool is full, and ClosedError if the publisher is closed."},
+     "pool may become or the pool is full, and ClosedError if the publisher is closed.\n\n"
+     "loan(**fields), of a publisher of messages of a class: lend a message of these values; see MessageLoan. Of a vector\n"
+     "of scalars also its length will do. Raises FieldError for a value that is not what its field holds."},
     {"_attach", (PyCFunction)writer_attach, METH_VARARGS, NULL},
     {"_detach", (PyCFunction)writer_detach, METH_O, NULL},
     {"_add_segment", (PyCFunction)writer_add_segment, METH_VARARGS, NULL},

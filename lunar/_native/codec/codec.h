@@ -134,7 +134,8 @@ int elements_register(PyObject *module);
 int codec_register_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
 
 /* memory.c */
-Memory *memory_of(PyObject *exporter, bool writable);
+Memory *memory_of(PyObject *exporter);
+Memory *memory_lent(Py_buffer *buffer); /* writable; takes the buffer over, releases it where it fails */
 Memory *memory_copy(const uint8_t *bytes, uint64_t size);
 Memory *memory_new(uint64_t size); /* private and zero */
 PyObject *memory_slice(Memory *memory, uint64_t at, uint64_t size, bool writable);
@@ -189,7 +190,23 @@ PyObject *read_union(Plan *plan, const FieldPlan *field, Memory *memory, uint8_t
 const UnionMember *union_member(const FieldPlan *field, uint8_t tag);
 const UnionMember *union_member_for(const FieldPlan *field, PyObject *value);
 
+/* module.c */
+Plan *usable(PyObject *plan);                                    /* or NULL and an exception */
+int root_of(const Plan *plan, const Memory *memory, uint64_t *at); /* the root table or struct: 0 or -1 */
+
+/* encoder.c */
+PyObject *encoder_of(PyObject *plan);
+
+/* reserve.c */
+/* Fields by name, as to a vectorcall. Settled: nothing can change what will be written. */
+Message *reservation(Plan *plan, PyObject *const *values, PyObject *names, bool *settled);
+
 /* message.c */
+bool class_is_plain(const Plan *plan);  /* neither the class nor its own class does anything when a message is made */
+Message *message_blank(Plan *plan);     /* as its class makes it when it is given nothing */
+/* The field; `guess` is its likely place. NULL and a FieldError if there is none of that name. */
+const FieldPlan *field_named(const Plan *plan, uint32_t guess, PyObject *name, PyObject *value);
+int set_field(Message *self, const FieldPlan *field, PyObject *value); /* 0, or -1 and an exception */
 Message *message_copied(Message *self, uint64_t *budget);           /* a detached one, or NULL */
 bool still_writable(const Message *self, const FieldPlan *field, PyObject *value); /* or an exception */
 

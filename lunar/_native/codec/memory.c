@@ -12,12 +12,12 @@ typedef struct {
     bool writable;
 } Slice;
 
-Memory *memory_of(PyObject *exporter, bool writable) {
+Memory *memory_of(PyObject *exporter) {
     Memory *self = PyObject_GC_New(Memory, Memory_Type);
     if (!self)
         return NULL;
     self->owned = NULL;
-    if (PyObject_GetBuffer(exporter, &self->buffer, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) < 0) {
+    if (PyObject_GetBuffer(exporter, &self->buffer, PyBUF_SIMPLE) < 0) {
         self->buffer.obj = NULL;
         Py_DECREF(self);
         return NULL;
@@ -26,12 +26,27 @@ Memory *memory_of(PyObject *exporter, bool writable) {
         PyObject_GC_Track(self);
     self->bytes = self->buffer.buf;
     self->size = (uint64_t)self->buffer.len;
-    self->writable = writable;
+    self->writable = false;
     if (self->size >= MAX_BYTES) {
         PyErr_Format(VerificationError, "%zd bytes: a FlatBuffer has less than 2 GiB", self->buffer.len);
         Py_DECREF(self);
         return NULL;
     }
+    return self;
+}
+
+Memory *memory_lent(Py_buffer *buffer) {
+    Memory *self = PyObject_GC_New(Memory, Memory_Type);
+    if (!self) {
+        PyBuffer_Release(buffer);
+        return NULL;
+    }
+    self->owned = NULL;
+    self->buffer = *buffer;
+    self->bytes = buffer->buf;
+    self->size = (uint64_t)buffer->len;
+    self->writable = true;
+    PyObject_GC_Track(self);
     return self;
 }
 

@@ -82,7 +82,7 @@ static int set_in_place(Message *self, const FieldPlan *field, PyObject *value) 
     return result;
 }
 
-static int set_field(Message *self, const FieldPlan *field, PyObject *value) {
+int set_field(Message *self, const FieldPlan *field, PyObject *value) {
     if (self->values)
         return set_value(self, field, value);
     if (!still_writable(self, field, value))
@@ -108,7 +108,10 @@ static Message *empty_message(PyTypeObject *type, Plan *plan) {
     return NULL;
 }
 
-static const FieldPlan *field_named(const Plan *plan, PyObject *name, PyObject *value) {
+/* Fields are mostly given in their order, and names in code are interned, as those in plans are. */
+const FieldPlan *field_named(const Plan *plan, uint32_t guess, PyObject *name, PyObject *value) {
+    if (guess < plan->count && plan->fields[guess].name == name)
+        return &plan->fields[guess];
     PyObject *place = PyDict_GetItemWithError(plan->index, name);
     if (place)
         return &plan->fields[PyLong_AsSize_t(place)];
@@ -142,7 +145,7 @@ static PyObject *message_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     Py_DECREF(plan);
     if (!self)
         return NULL;
-    Py_ssize_t positional = PyTuple_Size(args), at = 0;
+    Py_ssize_t positional = PyTuple_Size(args), given = 0, at = 0;
     PyObject *name, *value;
     int failed = 0;
     if (positional > (Py_ssize_t)plan->count) {
@@ -152,7 +155,7 @@ static PyObject *message_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     for (Py_ssize_t i = 0; !failed && i < positional; i++)
         failed = set_field(self, &plan->fields[i], PyTuple_GetItem(args, i));
     while (!failed && kwargs && PyDict_Next(kwargs, &at, &name, &value)) {
-        const FieldPlan *field = field_named(plan, name, value);
+        const FieldPlan *field = field_named(plan, (uint32_t)(positional + given++), name, value);
         if (field && field - plan->fields < positional)
             PyErr_Format(PyExc_TypeError, "%U: %U was given twice", plan->name, name);
         failed = !field || PyErr_Occurred() ? -1 : set_field(self, field, value);
@@ -162,6 +165,15 @@ static PyObject *message_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     Py_DECREF(self);
     return NULL;
 }
+
+bool class_is_plain(const Plan *plan) {
+    PyTypeObject *cls = (PyTypeObject *)plan->cls, *meta = Py_TYPE(cls);
+    return PyType_GetSlot(cls, Py_tp_new) == (void *)message_new &&
+           PyType_GetSlot(cls, Py_tp_init) == PyType_GetSlot(Message_Type, Py_tp_init) &&
+           (meta == &PyType_Type || PyType_GetSlot(meta, Py_tp_call) == PyType_GetSlot(&PyType_Type, Py_tp_call));
+}
+
+Message *message_blank(Plan *plan) { return empty_message((PyTypeObject *)plan->cls, plan); }
 
 static void drop_values(Message *self) {
     PyObject **values = self->values;

@@ -129,6 +129,7 @@ static int parse_field(Plan *self, FieldPlan *field, PyObject *description) {
     field->default_bits = default_bits;
     Py_INCREF(name);
     field->name = name;
+    PyUnicode_InternInPlace(&field->name);
     Py_INCREF(absent);
     field->absent = absent;
     Py_INCREF(expected);

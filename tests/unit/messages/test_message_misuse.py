@@ -278,7 +278,7 @@ def test_a_plan_that_makes_no_sense() -> None:
             plan.fill(type("T", (Message,), {"__lunar_plan__": plan}), (field(), field(**changes)))
         except ValueError:
             with pytest.raises(TypeError):
-                _codec.view(plan, bytes(64), False, True)
+                _codec.view(plan, bytes(64), True)
             raise
 
     fill(False, 0, {"id": 32764})
@@ -300,7 +300,7 @@ def test_a_plan_that_makes_no_sense() -> None:
             fill(is_struct, size_bytes, changes)
     with pytest.raises(ValueError, match="less than 2 GiB"):
         _codec.Plan("T", True, 2**32 + 8, 8, None)
-    for use in (lambda plan: _codec.decoder(plan, True), _codec.encoder, lambda plan: _codec.reservation(plan, {})):
+    for use in (lambda plan: _codec.decoder(plan, True), _codec.encoder):
         with pytest.raises(TypeError):
             use(_codec.Plan("T", False, 0, 4, None))
 
@@ -310,18 +310,6 @@ def test_a_buffer_of_2_gib_is_refused() -> None:
 
     with mmap.mmap(-1, 2**31) as memory, pytest.raises(VerificationError, match="2147483648 bytes"):
         decode(E.Every, memory)
-
-
-def test_a_class_that_makes_something_else_cannot_be_lent() -> None:
-    @lunar.message
-    class Odd:
-        ticks: lunar.Array[lunar.int32]
-
-        def __new__(cls, *args: object, **fields: object) -> Any:
-            return [1, 2, 3]
-
-    with pytest.raises(TypeError, match="makes something else"):
-        _codec.reservation(Odd.__lunar_plan__, {"ticks": 3})  # type: ignore[attr-defined]
 
 
 def test_the_alternatives_none_and_unknown_are_written_again() -> None:

@@ -303,7 +303,7 @@ class Text:
         except UnicodeDecodeError:
             expected = None
         try:
-            message: Any = _codec.view(self.plan, self.buffer, False, True)
+            message: Any = _codec.view(self.plan, self.buffer, True)
         except VerificationError as error:
             refused = str(error)
             assert expected is None, text

@@ -23,12 +23,17 @@ def codec_numbers(results: CodecResults) -> list[Number]:
 
 def _encoding(results: CodecResults) -> list[Number]:
     mixed, official = results.took_us("mixed/lunar"), results.took_us("mixed/flatbuffers")
-    scalars = results.took_us("scalars/from values")
+    lent, scalars = results.took_us("mixed/loan"), results.took_us("scalars/from values")
     return [
         Number(
             *("encode 10 float64, a string, 100 bytes", "at most", 1 / 15, "x the official builder"),
             *(ratio(mixed, official), _us(mixed), _us(official)),
             _at_hand(results.took_us("mixed/at hand")),
+        ),
+        Number(
+            *("the same, in a loan", "at most", 1 / 15, "x the official builder"),
+            *(ratio(lent, official), _us(lent), _us(official)),
+            "from values until it is published, to no subscription" if lent else "",
         ),
         Number(
             *("encode a message of scalars only", "at most", 1.2, "us", _spread(scalars), _us(scalars), ""),

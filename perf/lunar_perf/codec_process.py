@@ -16,7 +16,7 @@ from lunar_perf.child import begin, tell
 from lunar_perf.codec_image import measure_image
 from lunar_perf.codec_peer import CODECS, Codec, load
 from lunar_perf.codec_results import CodecRun
-from lunar_perf.codec_snippets import Scalars, codec_snippets, official_snippet, target_snippets, verified_sizes
+from lunar_perf.codec_snippets import Mixed, Scalars, codec_snippets, official_snippet, target_snippets, verified_sizes
 from lunar_perf.codec_timing import time_us
 from lunar_perf.codec_values import IMU
 
@@ -28,7 +28,7 @@ def measure(slice_s: float, passes: int, image_s: float) -> CodecRun:
     codecs, sizes, unavailable = _open_codecs()
     with lunar.Node("codec") as node:
         with _received(node) as received:
-            snippets = target_snippets(received)
+            snippets = target_snippets(received, node.create_publisher(Mixed, "codec/mixed"))
             if "flatbuffers" in codecs:
                 snippets.append(official_snippet())
             for name, codec in codecs.items():

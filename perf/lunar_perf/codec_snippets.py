@@ -76,6 +76,13 @@ def encode_mixed(floats: tuple[float, ...], label: str, block: bytes, into: mmap
     return encode_into(Mixed(a=a, b=b, c=c, d=d, e=e, f=f, g=g, h=h, i=i, j=j, label=label, block=block), into)
 
 
+def lend_mixed(publisher: lunar.MessagePublisher[Mixed], floats: tuple[float, ...], label: str, block: bytes) -> None:
+    """As `encode_mixed`, into a loan, and published from it."""
+    a, b, c, d, e, f, g, h, i, j = floats
+    with publisher.loan(a=a, b=b, c=c, d=d, e=e, f=f, g=g, h=h, i=i, j=j, label=label, block=block):
+        pass
+
+
 def verified_sizes() -> dict[str, int]:
     """Bytes of the messages that verifying is measured with, by name."""
     return {name: len(data) for name, (_, data) in _verified().items()}
@@ -90,20 +97,23 @@ def _verified() -> dict[str, tuple[type[Message], bytes]]:
     }
 
 
-def target_snippets(received: Scalars) -> list[Snippet]:
+def target_snippets(received: Scalars, publisher: lunar.MessagePublisher[Mixed]) -> list[Snippet]:
     """What Lunar's targets need.
 
     Args:
         received: a message that came over the bus.
+        publisher: one without subscriptions, to lend messages.
     """
     into = loan_like()
     numbers = Scalars(stamp_ns=1_763_888_400, position=0.25, speed=1.5, torque=-0.5, ticks=4096, moving=True)
     mixed = Mixed(**dict(zip("abcdefghij", FLOATS, strict=True)), label=LABEL, block=BLOCK)
     from_values = {"encode": encode_mixed, "floats": FLOATS, "label": LABEL, "block": BLOCK, "into": into}
+    lent = {"lend": lend_mixed, "publisher": publisher, "floats": FLOATS, "label": LABEL, "block": BLOCK}
     make_numbers = "Scalars(stamp_ns=1763888400, position=0.25, speed=1.5, torque=-0.5, ticks=4096, moving=True)"
     own: Mapping[str, object] = {"encode_into": encode_into, "into": into}
     snippets = [
         Snippet("mixed/lunar", "encode(floats, label, block, into)", from_values),
+        Snippet("mixed/loan", "lend(publisher, floats, label, block)", lent),
         Snippet("mixed/at hand", "encode_into(message, into)", {**own, "message": mixed}),
         Snippet("scalars/from values", f"encode_into({make_numbers}, into)", {**own, "Scalars": Scalars}),
         Snippet("scalars/at hand", "encode_into(message, into)", {**own, "message": numbers}),

@@ -15,6 +15,7 @@ from lunar_perf.work import Work
 
 ROWS = [
     "encode 10 float64, a string, 100 bytes",
+    "the same, in a loan",
     "encode a message of scalars only",
     "read one scalar of a received message",
     "ping-pong spin, Imu, p50",
@@ -28,6 +29,7 @@ ROWS = [
 def run(factor: float = 1.0, copies: int = 0) -> CodecRun:
     took_us = {
         "mixed/lunar": 2.0 * factor,
+        "mixed/loan": 1.5 * factor,
         "mixed/flatbuffers": 36.0,
         "mixed/at hand": 0.5,
         "scalars/from values": 0.9 * factor,

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 from lunar_perf.codec_peer import CODECS, load
-from lunar_perf.codec_snippets import Mixed, codec_snippets, encode_mixed, loan_like, official_snippet
+from lunar_perf.codec_snippets import Mixed, codec_snippets, encode_mixed, lend_mixed, loan_like, official_snippet
 from lunar_perf.codec_values import BLOCK, FLOATS, IMU, LABEL
 from lunar_perf.codecs.lunar_messages import make
 
+from lunar import Node
 from lunar.messages import decode
 from lunar.msgs import Imu
+from lunar.testing import isolated
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -45,6 +47,17 @@ def test_the_official_builder_writes_the_message_that_lunar_writes() -> None:
     messages = [decode(Mixed, bytes(into[:size])) for into, size in ((own, own_size), (official, official_size))]
     assert messages[0] == messages[1]
     assert (messages[0].j, messages[0].label, bytes(messages[0].block)) == (FLOATS[-1], LABEL, BLOCK)
+
+
+def test_a_loan_publishes_the_message_that_is_encoded() -> None:
+    own = loan_like()
+    encoded = decode(Mixed, bytes(own[: encode_mixed(FLOATS, LABEL, BLOCK, own)]))
+    with isolated(), Node("codec") as node:
+        publisher = node.create_publisher(Mixed, "codec/mixed")
+        subscription = node.create_subscription(Mixed, "codec/mixed")
+        publisher.wait_for_subscribers_blocking(1, timeout_s=5)
+        lend_mixed(publisher, FLOATS, LABEL, BLOCK)
+        assert subscription.receive_blocking(timeout_s=5) == encoded
 
 
 def test_every_codec_is_timed_with_the_same_statements() -> None:

@@ -174,7 +174,8 @@ def test_nothing_is_kept_when_a_loan_is_over(lender: Lender, use: Callable) -> N
     try:
         before, blocks = held(), sys.getallocatedblocks()
         run(ROUNDS)
-        assert held() == before
+        # What is kept by a round is there ROUNDS times; the node's own threads hold something for a moment.
+        assert max(now - then for now, then in zip(held(), before, strict=True)) < ROUNDS // 10
         assert sys.getallocatedblocks() - blocks < ROUNDS // 2
     finally:
         gc.enable()
@@ -321,19 +322,26 @@ def left_at_an_allocation(publisher: lunar.MessagePublisher, number: int) -> str
     def leave() -> None:
         with suppress(lunar.LunarError):
             loan.__exit__(None, None, None)
-            left.append(True)
+            left.append("left")
 
     try:
         with at_an_allocation(number, leave), loan as lent:
+            over = bool(left)
             lent.speed = 1.0
+            left += ["and set"] * over
     except (lunar.LunarError, lunar.FieldError) as error:
-        return f"{error} ({len(left)})"
+        return f"{error} {left}"
     return "published"
 
 
 def test_the_block_may_be_left_while_it_is_entered(lender: Lender) -> None:
-    outcomes = {left_at_an_allocation(lender.of, number) for number in range(30)}
-    assert "the loan is not open (1)" in outcomes
+    outcomes: set[str] = set()
+    for _ in range(20):  # other threads allocate, too, so the moment may be missed
+        outcomes |= {left_at_an_allocation(lender.of, number) for number in range(30)}
+        if "the loan is not open ['left']" in outcomes:
+            break
+    assert "the loan is not open ['left']" in outcomes
+    assert not [outcome for outcome in outcomes if "and set" in outcome], outcomes
     with lender.of.loan(ticks=4) as lent:
         lent.ticks[:] = 3
     last = next(each for each in iter(lender.received, None) if len(each.ticks) == 4)

@@ -163,12 +163,19 @@ static int walk_union(Walk *walk, const Tables *tables, const FieldPlan *field, 
     return member ? walk_member(walk, field, member, at) : 0; /* an unknown one is of a newer schema */
 }
 
-static int walk_unions(Walk *walk, const Tables *tables, const FieldPlan *field, uint64_t first, uint32_t count) {
+/* Both vectors or none: tags without values mean nothing, but other readers would look at them. */
+static int walk_unions(Walk *walk, const Tables *tables, const FieldPlan *field, uint64_t at, int there) {
+    uint64_t first = 0;
+    uint32_t count = 0;
+    if (there && walk_vector(walk, field, at, field->size, field->align, &first, &count) < 0)
+        return -1;
     uint64_t tags_at, tags;
     uint32_t tag_count;
     int tagged = place_of(walk, tables, field, field->id - 1u, 4, 4, &tags_at);
     if (tagged < 0 || (tagged && walk_vector(walk, field, tags_at, 1, 1, &tags, &tag_count) < 0))
         return -1;
+    if (!there && !tagged)
+        return 0;
     if (!tagged || tag_count != count)
         return refuse(walk, field, "has another number of tags than of values");
     for (uint32_t i = 0; i < count; i++) {
@@ -179,7 +186,7 @@ static int walk_unions(Walk *walk, const Tables *tables, const FieldPlan *field,
     return 0;
 }
 
-static int walk_elements(Walk *walk, const Tables *tables, const FieldPlan *field, uint64_t at) {
+static int walk_elements(Walk *walk, const FieldPlan *field, uint64_t at) {
     uint64_t first;
     uint32_t count;
     if (walk_vector(walk, field, at, field->size, field->align, &first, &count) < 0)
@@ -189,8 +196,6 @@ static int walk_elements(Walk *walk, const Tables *tables, const FieldPlan *fiel
             return refuse(walk, field, "has another number of elements than its shape allows");
         return 0;
     }
-    if (field->kind == UNIONS)
-        return walk_unions(walk, tables, field, first, count);
     for (uint32_t i = 0; field->kind != STRUCTS && i < count; i++) {
         uint64_t element = first + 4 * (uint64_t)i;
         if (field->kind == STRINGS ? walk_string(walk, field, element) < 0
@@ -210,13 +215,15 @@ static int walk_field(Walk *walk, const Tables *tables, const FieldPlan *field) 
         return refuse(walk, field, "is required and absent");
     if (field->kind == UNION)
         return walk_union(walk, tables, field, at, there);
+    if (field->kind == UNIONS)
+        return walk_unions(walk, tables, field, at, there);
     if (!there || in_line)
         return 0;
     if (field->kind == STRING)
         return walk_string(walk, field, at);
     if (field->kind == TABLE)
         return walk_referred(walk, field, field->sub, at);
-    return walk_elements(walk, tables, field, at);
+    return walk_elements(walk, field, at);
 }
 
 static int walk_table(Walk *walk, const Plan *plan, uint64_t table) {

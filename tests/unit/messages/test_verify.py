@@ -427,11 +427,19 @@ def test_a_vector_of_unions_has_as_many_tags() -> None:
         refuses(unions(tags, count)[0], "another number of tags")
 
 
-def test_tags_of_a_vector_that_is_absent() -> None:
+def test_tags_of_no_unions_are_looked_at() -> None:
+    for tags, fault in ((b"", None), (b"\1", "another number of tags")):
+        a = Assembler()
+        table = a.root({US_TYPE: 4}, bytes(4))
+        a.point(table + 4, a.vector(len(tags), tags))
+        if fault is None:
+            assert len(check(a).us) == 0
+        else:
+            refuses(a, fault)
     a = Assembler()
     table = a.root({US_TYPE: 4}, bytes(4))
-    a.point(table + 4, a.vector(1, b"\1"))
-    assert list(check(a).us) == []
+    a.point(table + 4, len(a.data) + 1000)
+    refuses(a, "beyond")
 
 
 # ---- depth and sharing ----------------------------------------------------------------------------------------------

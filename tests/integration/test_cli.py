@@ -130,6 +130,7 @@ def test_a_process_that_hangs_is_named(start: Start) -> None:
     hung = start("topic", "pub", "chatter", "x", "--rate", "1000", "--wait-subscribers", "0")
     until(lambda: bool(lunar.graph_snapshot().nodes))
     hung.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, hung.pid, os.WSTOPPED | os.WNOWAIT)
     try:
         result = run("topic", "list")
     finally:
@@ -358,6 +359,7 @@ def test_a_meter_that_is_stopped_holds_up_nobody(node: lunar.Node, start: Start)
     meter = start("topic", "hz", "load", "--qos-depth", "10")
     publisher.wait_for_subscribers_blocking(1, timeout_s=TIMEOUT_S)
     meter.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, meter.pid, os.WSTOPPED | os.WNOWAIT)
     try:
         assert publisher.publish_many([b"x"] * 1000) == 1000
         assert publisher.statistics().waits == 0

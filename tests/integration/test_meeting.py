@@ -1,5 +1,6 @@
 """How processes meet: whichever of two appears last sees the other."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -53,6 +54,7 @@ def test_a_process_that_hangs_is_named_by_its_pid() -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == b"ready\n"
         other.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, other.pid, os.WSTOPPED | os.WNOWAIT)  # not before one of its threads took the signal
         try:
             snapshot = lunar.graph_snapshot(0.2)
         finally:

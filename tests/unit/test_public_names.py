@@ -30,7 +30,8 @@ NAMES = {
     """,
     "lunar.statistics": "MatchStatistics PublisherStatistics SubscriptionMatchStatistics SubscriptionStatistics",
     "lunar.abc": """
-        Capabilities Channel MatchTerms Offer Probe PublisherEnd Reach ReceiverEnd Transport
+        Capabilities Channel Engine Incoming IncomingHandler MatchTerms NetworkTransport Offer Outgoing OutgoingHandler
+        Parcel Probe PublisherEnd Reach ReceiverEnd Site Stream Transport
     """,
     "lunar.testing": "Child ChildFailed Collector HasEvents NUMBERED_BYTES collect isolated numbered read_number serve",
 }

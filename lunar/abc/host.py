@@ -1,78 +1,19 @@
-"""The contract that a transport implements.
-
-A transport is a module that carries samples for matches. It is found by the entry-point group
-`lunar.transports` and imported on first use, so one that is not needed costs nothing.
-"""
+"""The contract of a transport within a host: it makes the memory that the bus's queues lie in, and passes it along."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from lunar._native._bus import Peer, ReaderMatch, Writer, WriterMatch
+    from lunar.abc.capabilities import Capabilities, Probe
 
-__all__ = [
-    "Capabilities",
-    "Channel",
-    "MatchTerms",
-    "Offer",
-    "Probe",
-    "PublisherEnd",
-    "Reach",
-    "ReceiverEnd",
-    "Transport",
-]
-
-Reach = Literal["host", "network"]
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a transport can do wherever it runs at all. Selection weighs these, so they must be true.
-
-    Attributes:
-        reach: "host" if both ends must be on one host, "network" if they need not be.
-        zero_copy: True if a loaned message reaches the subscriber without being copied.
-        reliable: True if no sample is lost while both ends live, unless the profile allows it.
-        multicast: True if one transmission serves many subscriptions.
-        largest_message_bytes: Largest message it carries, or None if only memory limits it.
-        time_triggered: True if a send may carry a transmit time that is kept.
-        encrypted: True if nobody but the two ends can read what it carries.
-    """
-
-    reach: Reach
-    zero_copy: bool = False
-    reliable: bool = False
-    multicast: bool = False
-    largest_message_bytes: int | None = None
-    time_triggered: bool = False
-    encrypted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Whether a transport can run here and now.
-
-    Attributes:
-        ok: True if it can.
-        reason: What is missing, or "" if nothing is.
-        remedy: What the user can do about it, or "" if nothing is missing.
-    """
-
-    ok: bool
-    reason: str = ""
-    remedy: str = ""
-
-    def __post_init__(self) -> None:
-        # A refusal that does not say why and what to do leaves the user with nothing.
-        explained = (bool(self.reason), bool(self.remedy))
-        if explained != ((False, False) if self.ok else (True, True)):
-            raise ValueError("a probe gives a reason and a remedy exactly if it is not ok")
+__all__ = ["Channel", "MatchTerms", "Offer", "PublisherEnd", "ReceiverEnd", "Transport"]
 
 
 class Transport(ABC):

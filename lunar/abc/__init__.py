@@ -1,0 +1,44 @@
+"""The contract that a transport implements.
+
+A transport is a module that carries samples for matches. It is found by the entry-point group
+`lunar.transports` and imported on first use, so one that is not needed costs nothing. One within a host is a
+`Transport`; one between hosts is a `NetworkTransport`.
+"""
+
+from lunar.abc.capabilities import Capabilities, Probe, Reach
+from lunar.abc.host import Channel, MatchTerms, Offer, PublisherEnd, ReceiverEnd, Transport
+from lunar.abc.network import (
+    Engine,
+    Incoming,
+    IncomingHandler,
+    NetworkTransport,
+    Outgoing,
+    OutgoingHandler,
+    Parcel,
+    Site,
+    Stream,
+)
+
+__all__ = [
+    # Every transport
+    "Capabilities",
+    "Probe",
+    "Reach",
+    # Within a host
+    "Channel",
+    "MatchTerms",
+    "Offer",
+    "PublisherEnd",
+    "ReceiverEnd",
+    "Transport",
+    # Between hosts
+    "Engine",
+    "Incoming",
+    "IncomingHandler",
+    "NetworkTransport",
+    "Outgoing",
+    "OutgoingHandler",
+    "Parcel",
+    "Site",
+    "Stream",
+]

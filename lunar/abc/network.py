@@ -1,0 +1,286 @@
+"""The contract of a transport between hosts.
+
+It knows nothing of queues and memory. On the publisher's side the bus hands it samples, taken from a queue like any
+subscription's, whose depth and history are the profile's; on the other side it hands samples to the bus, which lays
+them into the queues of that process's subscriptions. In between it carries *streams*: all that one publisher sends to
+one process.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from lunar.abc.capabilities import Capabilities, Probe
+    from lunar.qos import QoS
+
+__all__ = [
+    "Engine",
+    "Incoming",
+    "IncomingHandler",
+    "NetworkTransport",
+    "Outgoing",
+    "OutgoingHandler",
+    "Parcel",
+    "Site",
+    "Stream",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The process that an engine is opened for, and what its settings say of the network.
+
+    Attributes:
+        participant_id: Identity of the process in its domain, 32 lower-case hex digits, new each time it joins.
+        domain: 0 to 232.
+        addresses: The addresses (IPv4 or IPv6, without a prefix length) of the interfaces to be used, the preferred
+            one first; never empty.
+        interfaces: The names of these interfaces, in the same order.
+        settings: What the configuration says for this transport; unknown keys raise ConfigError in `open`.
+    """
+
+    participant_id: str
+    domain: int
+    addresses: tuple[str, ...]
+    interfaces: tuple[str, ...]
+    settings: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """All that one publisher sends to one process by one transport. Both ends open it, with equal values.
+
+    Attributes:
+        publisher_id: The publisher, 32 lower-case hex digits.
+        topic: Absolute name of its topic.
+        qos: The profile that the publisher offers.
+        reliable: Some subscription of that process asks for reliable delivery: what `Outgoing.send` has taken arrives
+            once and in order, as long as both processes live, even if the connection is lost and made again meanwhile.
+            Else what is lost is lost, and what arrives does so at most once and in order.
+        remote_id: The participant id of the process at the other end.
+        address: What the engine of that process announced as its `Engine.address`; unchecked.
+    """
+
+    publisher_id: str
+    topic: str
+    qos: QoS
+    reliable: bool
+    remote_id: str
+    address: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One sample on its way.
+
+    Attributes:
+        sequence_number: Counts the publisher's messages, from 1; grows within a stream, with gaps where samples were
+            dropped before they came to the engine.
+        source_time_ns: When it was published; wall clock, nanoseconds since the epoch.
+        dropped: How many samples of this stream were dropped before they came to the engine, so far. It tells the
+            receiver which gaps are the network's.
+        payload: A contiguous buffer of bytes. An engine may keep it as long as it likes, and need not copy it; that
+            keeps a slot of the publisher's queue taken.
+    """
+
+    sequence_number: int
+    source_time_ns: int
+    dropped: int
+    payload: ReadableBuffer
+
+
+class NetworkTransport(ABC):
+    """A way to carry samples between hosts.
+
+    An instance belongs to one process and may be used from any of its threads. Creating one is cheap and touches
+    nothing outside of the process.
+    """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name it is chosen by, the same as that of its entry point ("zmq")."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What it can do; the same each time it is asked."""
+
+    @abstractmethod
+    def probe(self) -> Probe:
+        """Looks whether this host has what it needs, now; as `Transport.probe`."""
+
+    @abstractmethod
+    def open(self, site: Site) -> Engine:
+        """Starts to take part, for one process in one domain.
+
+        Raises:
+            TransportUnavailable: It cannot run here, with the reason and a remedy.
+            ConfigError: A setting is unknown or has a value that cannot be used.
+            ResourceExhausted: A limit was reached; nothing was started.
+        """
+
+
+class OutgoingHandler(ABC):
+    """What the bus wants to hear of an outgoing stream. Called within `Engine.work` or a call on the stream itself."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def connected(self) -> None:
+        """The other end has opened the stream and listens: `start` is next. Again after each `disconnected`."""
+
+    @abstractmethod
+    def disconnected(self, reason: str) -> None:
+        """The other end is gone, has closed the stream or cannot be reached; nothing can be sent until `connected`.
+
+        A connection that the engine makes again by itself, with nothing lost, is reported only if that takes longer
+        than a second.
+        """
+
+    @abstractmethod
+    def writable(self) -> None:
+        """`Outgoing.send` returned False before and would now take a parcel."""
+
+    @abstractmethod
+    def losses(self, lost: int) -> None:
+        """The other end says how many parcels of this stream have never reached it so far, since `start`."""
+
+
+class Outgoing(ABC):
+    """The sending end of a stream."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def start(self, last_sequence: int) -> None:
+        """Lets the other end know where the stream begins; called once after each `connected`, before any `send`.
+
+        Args:
+            last_sequence: What comes has higher sequence numbers than this.
+        """
+
+    @abstractmethod
+    def send(self, parcel: Parcel) -> bool:
+        """Takes a parcel over, to be sent at once if it can be. Never blocks.
+
+        Returns:
+            False if there is no room: then it was not taken, and `OutgoingHandler.writable` will say when to try again.
+            Not connected counts as no room.
+        """
+
+    @property
+    @abstractmethod
+    def unacknowledged(self) -> int:
+        """Parcels of a reliable stream that were taken and that the other end has not been known to have; else 0."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the stream for both ends; what was taken and is not acknowledged may be lost. Again: does nothing."""
+
+
+class IncomingHandler(ABC):
+    """What the bus wants to hear of an incoming stream. Called within `Engine.work`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def started(self, last_sequence: int) -> None:
+        """The publisher's side has called `Outgoing.start`; again after each `stopped`."""
+
+    @abstractmethod
+    def deliver(self, parcel: Parcel) -> bool:
+        """Takes a parcel. Its payload is the engine's again when this returns: it is copied or not taken.
+
+        Returns:
+            False if there is no room: the engine keeps it, offers nothing else of this stream, makes its sender stop
+            in time, and offers it again after `Incoming.resume`.
+        """
+
+    @abstractmethod
+    def stopped(self, reason: str) -> None:
+        """The publisher's side is gone, has closed the stream or cannot be reached any more."""
+
+    @abstractmethod
+    def lost(self, count: int) -> None:
+        """So many parcels more were lost on the way (best effort); gaps that their sender made do not count."""
+
+    @abstractmethod
+    def faulty(self, reason: str) -> None:
+        """The other end broke the rules of the transport's protocol; the engine has closed the stream."""
+
+
+class Incoming(ABC):
+    """The receiving end of a stream."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def resume(self) -> None:
+        """There is room again after `IncomingHandler.deliver` returned False."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the stream for both ends. Again: does nothing."""
+
+
+class Engine(ABC):
+    """One process's end of a transport between hosts, for all of its streams in one domain.
+
+    All calls on it and on its streams come from one thread at a time, whichever it is, and never from within one of
+    its own calls of a handler, but for `Outgoing.start`, `Outgoing.send` and any `close`, which may come from there.
+    It may have threads of its own, which touch no handler and nothing of the bus: they only make `fileno` readable.
+    """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def address(self) -> Mapping[str, object]:
+        """What other processes must know to reach it, JSON-ready, less than 4 KiB; announced to all of the domain."""
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """A descriptor that can be polled and is readable whenever `work` has something to do; the same each time."""
+
+    @abstractmethod
+    def work(self) -> float | None:
+        """Takes in what has arrived and sends what can be sent, for about a millisecond at most. Never blocks.
+
+        Returns:
+            Seconds after which it wants to be called again though `fileno` is not readable; 0 if there is more to do
+            at once, None if there is nothing to wait for but `fileno`.
+        """
+
+    @abstractmethod
+    def open_outgoing(self, stream: Stream, handler: OutgoingHandler) -> Outgoing:
+        """Opens the sending end of a stream.
+
+        Raises:
+            PeerFault: The other side's address cannot be understood.
+            ResourceExhausted: A limit was reached; nothing was opened.
+        """
+
+    @abstractmethod
+    def open_incoming(self, stream: Stream, handler: IncomingHandler) -> Incoming:
+        """Opens the receiving end of a stream; raises as `open_outgoing`."""
+
+    @abstractmethod
+    def forget(self, remote_id: str) -> None:
+        """That process is gone for good: its streams are closed already, keep nothing of it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes everything, after what can be sent within 100 ms was. Again: does nothing."""
+
+    @abstractmethod
+    def close_after_fork(self) -> None:
+        """In a child process: closes its copies of the descriptors and touches nothing that is shared."""

@@ -21,6 +21,7 @@ __all__ = [
     "LivelinessLost",
     "LossCause",
     "Matched",
+    "NoTransport",
     "PeerFaulted",
     "SamplesLost",
     "Severity",
@@ -29,12 +30,14 @@ __all__ = [
 ]
 
 Severity = Literal["info", "warning"]
-LossCause = Literal["overwritten", "held", "expired"]
+LossCause = Literal["overwritten", "held", "expired", "network", "invalid"]
 
 _CAUSES: dict[LossCause, str] = {
     "overwritten": "overwritten before they were taken",
     "held": "not delivered because the subscription holds too many",
     "expired": "older than the lifespan",
+    "network": "lost on the network",
+    "invalid": "not what the message type says",
 }
 
 
@@ -119,6 +122,20 @@ class TypeMismatch(EndpointEvent):
         theirs = "" if self.remote is None else f", there {_type_of(self.remote)}"
         text = f"type mismatch, no match: {self._ends('and')}: here {_type_of(self.local)}{theirs}"
         return "; ".join([text, *self.differences])
+
+
+@dataclass(frozen=True, slots=True)
+class NoTransport(EndpointEvent):
+    """The two ends agree, but no transport can serve them, so they do not match.
+
+    Attributes:
+        reason: Why not, for each transport.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"no transport, no match: {self._ends('and')}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,9 @@ class Subscription(Reader[T_co]):
             pid=os.getpid(),
         )
         self._local = LocalSubscription(info, self, notify, message.described)
+        check = message.decoder(verify=True)
+        if check is not None:
+            self._local.check = lambda payload: check(memoryview(payload))
         participant.add_subscription(self._local)
 
     @property

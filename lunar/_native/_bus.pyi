@@ -84,6 +84,7 @@ class Sample(Generic[T_co]):
 
 class ReaderMatch:
     publisher_id: str
+    last_sequence: int
     received: int
     received_bytes: int
     lost: int
@@ -145,6 +146,7 @@ class WriterMatch:
     lost_held: int
     lost_expired: int
     waits: int
+    _on_shown: Callable[[], object] | None
     def __init__(
         self, memory: Mapping, capacity: int, slots: int, depth: int, peer: Peer, subscription_id: str, waits: bool
     ) -> None: ...
@@ -152,6 +154,7 @@ class WriterMatch:
 T_contra = TypeVar("T_contra", contravariant=True)
 
 class Writer(Generic[T_contra]):
+    _sequence: int
     _closed: int
     _published: int
     _published_bytes: int
@@ -175,6 +178,7 @@ class Writer(Generic[T_contra]):
     def publish_many(self, messages: Sequence[T_contra], /) -> int: ...
     def publish_all(self, messages: Sequence[T_contra], /) -> Coroutine[Any, Any, None]: ...
     def loan(self, size_bytes: int, /) -> Loan: ...
+    def _relay(self, message: T_contra, sequence: int, source_time_ns: int, /) -> bool: ...
     def _attach(self, match: WriterMatch, history: int, /) -> int: ...
     def _detach(self, match: WriterMatch, /) -> None: ...
     def _add_segment(self, fd: int, size_bytes: int, size_class: int, /) -> int: ...

@@ -6,6 +6,7 @@ A transport is a module that carries samples for matches. It is found by the ent
 """
 
 from lunar.abc.capabilities import Capabilities, Probe, Reach
+from lunar.abc.discovery import Discovery, News
 from lunar.abc.host import Channel, MatchTerms, Offer, PublisherEnd, ReceiverEnd, Transport
 from lunar.abc.network import (
     Engine,
@@ -32,10 +33,12 @@ __all__ = [
     "ReceiverEnd",
     "Transport",
     # Between hosts
+    "Discovery",
     "Engine",
     "Incoming",
     "IncomingHandler",
     "NetworkTransport",
+    "News",
     "Outgoing",
     "OutgoingHandler",
     "Parcel",

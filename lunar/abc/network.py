@@ -161,11 +161,12 @@ class Outgoing(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def start(self, last_sequence: int) -> None:
+    def start(self, last_sequence: int, newest_sequence: int) -> None:
         """Lets the other end know where the stream begins; called once after each `connected`, before any `send`.
 
         Args:
             last_sequence: What comes has higher sequence numbers than this.
+            newest_sequence: What comes has been published before, for late joiners, up to this number.
         """
 
     @abstractmethod
@@ -193,7 +194,7 @@ class IncomingHandler(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def started(self, last_sequence: int) -> None:
+    def started(self, last_sequence: int, newest_sequence: int) -> None:
         """The publisher's side has called `Outgoing.start`; again after each `stopped`."""
 
     @abstractmethod

@@ -48,6 +48,7 @@ class EndpointInfo:
         qos: What it offers (publisher) or requests (subscription).
         node_name: Full name of its node, with the namespace.
         pid: Process id as seen from here; 0 if the process is outside of this pid namespace.
+        host: Name of its host if that is another one, else "".
     """
 
     id: str
@@ -58,9 +59,11 @@ class EndpointInfo:
     qos: QoS
     node_name: str
     pid: int
+    host: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.topic} in node {self.node_name} (pid {self.pid})"
+        where = f" on {self.host}" if self.host else ""
+        return f"{self.kind} of {self.topic} in node {self.node_name} (pid {self.pid}{where})"
 
     def to_dict(self) -> dict[str, object]:
         """Returns JSON-ready values that `from_dict` reads back."""
@@ -73,15 +76,17 @@ class EndpointInfo:
             "qos": self.qos.to_dict(),
             "node_name": self.node_name,
             "pid": self.pid,
+            "host": self.host,
         }
 
     @classmethod
-    def from_dict(cls, data: object, *, pid: int | None = None) -> EndpointInfo:
+    def from_dict(cls, data: object, *, pid: int | None = None, host: str = "") -> EndpointInfo:
         """Reads an endpoint that a peer described.
 
         Args:
             data: What `to_dict` returned, or anything at all.
             pid: The peer's process id as the kernel states it; replaces what the peer says.
+            host: Where it is, as its process says; "" on this host.
 
         Raises:
             PeerFault: Something is missing or not valid.
@@ -96,6 +101,7 @@ class EndpointInfo:
             qos=fields.qos("qos"),
             node_name=fields.full_node_name("node_name"),
             pid=fields.integer("pid", 0, _MAX_PID) if pid is None else pid,
+            host=host,
         )
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from lunar import errors
 
@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from lunar.events import Event, LossCause
     from lunar.graph.descriptions import EndpointInfo
     from lunar.graph.link import Link
+    from lunar.graph.network.remote import RemoteProcess
     from lunar.graph.schemas import Described
 
-__all__ = ["LocalPublisher", "LocalSubscription", "MatchCount", "PublisherMatch", "SubscriptionMatch"]
+__all__ = ["AnyLink", "LocalPublisher", "LocalSubscription", "MatchCount", "PublisherMatch", "SubscriptionMatch"]
+
+AnyLink = Union["Link", "RemoteProcess"]
+"""Another process, of this host or of another one."""
 
 _Waiting = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
@@ -112,12 +116,24 @@ def _finish(future: asyncio.Future[None]) -> None:
 
 @dataclass(eq=False, slots=True)
 class PublisherMatch:
-    """One match of a local publisher."""
+    """One match of a local publisher.
 
-    link: Link
+    Attributes:
+        release: Stops to serve it.
+        upstream: What was lost beyond its queue, by cause.
+        reported: Losses that an event has told of.
+    """
+
+    link: AnyLink
     remote: EndpointInfo
     native: WriterMatch
+    release: Callable[[], object]
+    upstream: Callable[[], dict[LossCause, int]] = dict
     reported: dict[LossCause, int] = field(default_factory=dict)
+
+    def losses(self) -> dict[LossCause, int]:
+        """What was lost so far, by cause."""
+        return _losses(self)
 
 
 @dataclass(eq=False, slots=True)
@@ -127,15 +143,37 @@ class SubscriptionMatch:
     Attributes:
         since_ns: When it was made, monotonic.
         lost_after_ns: The last sign of life before liveliness was last reported lost.
+        upstream: What was lost before it came to its queue, by cause.
         reported: Losses that an event has told of.
     """
 
-    link: Link
+    link: AnyLink
     remote: EndpointInfo
     native: ReaderMatch
+    upstream: Callable[[], dict[LossCause, int]] = dict
     since_ns: int = field(default_factory=time.monotonic_ns)
     lost_after_ns: int = -1
     reported: dict[LossCause, int] = field(default_factory=dict)
+
+    def losses(self) -> dict[LossCause, int]:
+        """What was lost so far, by cause."""
+        return _losses(self)
+
+
+def _losses(found: PublisherMatch | SubscriptionMatch) -> dict[LossCause, int]:
+    native = found.native
+    counts: dict[LossCause, int] = {
+        "overwritten": native.lost_overwritten,
+        "held": native.lost_held,
+        "expired": native.lost_expired,
+    }
+    for cause, count in found.upstream().items():
+        counts[cause] = counts.get(cause, 0) + count
+    return counts
+
+
+def _accept(_payload: ReadableBuffer) -> None:
+    """Bytes mean nothing in particular, so none are wrong."""
 
 
 @dataclass(eq=False, slots=True)
@@ -161,7 +199,7 @@ class LocalPublisher:
     notify: Callable[[Event], None]
     described: Described | None = None
     count: MatchCount = field(default_factory=MatchCount)
-    matches: dict[tuple[Link, str], PublisherMatch] = field(default_factory=dict)
+    matches: dict[tuple[AnyLink, str], PublisherMatch] = field(default_factory=dict)
     ended_lost: dict[LossCause, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     deadlines_missed: int = 0
@@ -170,9 +208,10 @@ class LocalPublisher:
 
 @dataclass(eq=False, slots=True)
 class LocalSubscription:
-    """A subscription of this process; attributes as of `LocalPublisher`, and one more.
+    """A subscription of this process; attributes as of `LocalPublisher`, and two more.
 
     Attributes:
+        check: Raises VerificationError for bytes from another host that are no message of its type.
         draining: Matches that are over and still have samples, which may yet expire.
     """
 
@@ -180,8 +219,9 @@ class LocalSubscription:
     reader: Reader[object]
     notify: Callable[[Event], None]
     described: Described | None = None
+    check: Callable[[ReadableBuffer], object] = _accept
     count: MatchCount = field(default_factory=MatchCount)
-    matches: dict[tuple[Link, str], SubscriptionMatch] = field(default_factory=dict)
+    matches: dict[tuple[AnyLink, str], SubscriptionMatch] = field(default_factory=dict)
     ended_lost: dict[LossCause, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     deadlines_missed: int = 0

@@ -9,30 +9,47 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, overload
 
 from lunar import events
 from lunar.abc import MatchTerms, Offer
 from lunar.errors import LunarError, PeerFault
-from lunar.graph.endpoints import LocalPublisher, LocalSubscription, PublisherMatch, SubscriptionMatch
+from lunar.graph.endpoints import AnyLink, LocalPublisher, LocalSubscription, PublisherMatch, SubscriptionMatch
 from lunar.graph.matching import Compatible, IncompatibleQoS, TypeMismatch, match
+from lunar.graph.network.remote import RemoteProcess
 from lunar.graph.schemas import judge
 
 if TYPE_CHECKING:
     from lunar._native._bus import ReaderMatch, WriterMatch
-    from lunar.events import LossCause
     from lunar.graph.descriptions import EndpointInfo
-    from lunar.graph.link import Link
     from lunar.graph.matching import MatchDecision
     from lunar.graph.schemas import TypeVerdict
 
-__all__ = ["Matchmaker"]
+__all__ = ["Matchmaker", "NetworkMatches"]
 
 _log = logging.getLogger("lunar")
 
 # At a limit, until it is tried again.
 _MATCH_AGAIN_S = 0.25
 _MAX_VERDICTS = 1000
+
+
+class NetworkMatches(Protocol):
+    """What makes the matches with processes on other hosts, and ends them where none is left to end."""
+
+    def send(self, local: LocalPublisher, process: RemoteProcess, remote: EndpointInfo) -> None:
+        """Opens the way to a subscription there."""
+
+    def receive(
+        self, local: LocalSubscription, process: RemoteProcess, remote: EndpointInfo, terms: MatchTerms
+    ) -> None:
+        """Opens the way from a publisher there."""
+
+    def local_removed(self, endpoint_id: str) -> None:
+        """An endpoint of ours was closed."""
+
+    def remote_removed(self, process: RemoteProcess, remote: EndpointInfo) -> None:
+        """An endpoint there is gone."""
 
 
 class Matchmaker:
@@ -46,7 +63,7 @@ class Matchmaker:
 
     def __init__(
         self,
-        links: Callable[[], Iterable[Link]],
+        links: Callable[[], Iterable[AnyLink]],
         kick: Callable[[], None],
         call_later: Callable[[float, Callable[[], object]], None],
     ) -> None:
@@ -55,6 +72,7 @@ class Matchmaker:
         self._call_later = call_later
         self.publishers: dict[str, LocalPublisher] = {}
         self.subscriptions: dict[str, LocalSubscription] = {}
+        self.network: NetworkMatches | None = None
         self._verdicts: dict[tuple[str, str], TypeVerdict | None] = {}  # by the hashes, ours and theirs
 
     @property
@@ -72,10 +90,10 @@ class Matchmaker:
         """A subscription was created here; its announcement has been sent."""
         self.subscriptions[local.info.id] = local
         for link, remote in self._remotes("publisher", local.info.topic):
-            _report_mismatch(match(remote, local.info, self._verdict(local, link, remote)), local, remote)
+            self._consider_publisher(local, link, remote)
 
     def _verdict(
-        self, local: LocalPublisher | LocalSubscription, link: Link, remote: EndpointInfo
+        self, local: LocalPublisher | LocalSubscription, link: AnyLink, remote: EndpointInfo
     ) -> TypeVerdict | None:
         """On the types of two ends of one topic, where they differ; None where there is nothing to judge."""
         if local.info.topic != remote.topic or local.info.type_hash == remote.type_hash:
@@ -90,7 +108,7 @@ class Matchmaker:
             self._verdicts[key] = judge(local.described, theirs)
         return self._verdicts[key]
 
-    def _remotes(self, kind: str, topic: str) -> list[tuple[Link, EndpointInfo]]:
+    def _remotes(self, kind: str, topic: str) -> list[tuple[AnyLink, EndpointInfo]]:
         return [
             (link, remote)
             for link in self._links()
@@ -98,29 +116,36 @@ class Matchmaker:
             if remote.kind == kind and remote.topic == topic
         ]
 
-    def remote_added(self, link: Link, remote: EndpointInfo) -> None:
+    def remote_added(self, link: AnyLink, remote: EndpointInfo) -> None:
         """A peer announced an endpoint."""
         if remote.kind == "subscription":
             for local in list(self.publishers.values()):
                 self._consider_subscription(local, link, remote)
         else:
             for subscription in self.subscriptions.values():
-                verdict = self._verdict(subscription, link, remote)
-                _report_mismatch(match(remote, subscription.info, verdict), subscription, remote)
+                self._consider_publisher(subscription, link, remote)
 
-    def _consider_subscription(self, local: LocalPublisher, link: Link, remote: EndpointInfo) -> None:
+    def _consider_publisher(self, local: LocalSubscription, link: AnyLink, remote: EndpointInfo) -> None:
+        """On one host the publisher's side makes the match and offers it; between hosts both sides open theirs."""
+        decision = match(remote, local.info, self._verdict(local, link, remote))
+        _report_mismatch(decision, local, remote)
+        if isinstance(decision, Compatible) and isinstance(link, RemoteProcess):
+            self._network_of(link).receive(local, link, remote, match_terms(remote, local.info, decision))
+
+    def _network_of(self, link: RemoteProcess) -> NetworkMatches:
+        if self.network is None:
+            raise LunarError(f"{link} was met without a network")
+        return self.network
+
+    def _consider_subscription(self, local: LocalPublisher, link: AnyLink, remote: EndpointInfo) -> None:
         decision = match(local.info, remote, self._verdict(local, link, remote))
         if not isinstance(decision, Compatible):
             _report_mismatch(decision, local, remote)
             return
-        wants_history = remote.qos.durability == "transient_local" and local.info.qos.durability == "transient_local"
-        terms = MatchTerms(
-            publisher_id=local.info.id,
-            subscription_id=remote.id,
-            queue_depth=decision.queue_depth,
-            waits=decision.waits,
-            history_depth=decision.queue_depth if wants_history else 0,
-        )
+        terms = match_terms(local.info, remote, decision)
+        if isinstance(link, RemoteProcess):
+            self._network_of(link).send(local, link, remote)
+            return
         try:
             native = local.end.connect(terms, link)
         except (LunarError, MemoryError) as error:
@@ -128,15 +153,13 @@ class Matchmaker:
                 _log.error("no match between %s and %s yet: %s", local.info, remote, str(error) or "out of memory")
                 self._call_later(_MATCH_AGAIN_S, partial(self._consider_again, local, link, remote))
             return
-        local.matches[link, remote.id] = PublisherMatch(link, remote, native)
-        local.notify(events.Matched(local.info, remote))
-        self._changed(local)
+        self.matched(local, PublisherMatch(link, remote, native, partial(local.end.disconnect, native, link)))
 
-    def _consider_again(self, local: LocalPublisher, link: Link, remote: EndpointInfo) -> None:
+    def _consider_again(self, local: LocalPublisher, link: AnyLink, remote: EndpointInfo) -> None:
         if local.info.id in self.publishers and link.endpoints.get(remote.id) is remote:
             self._consider_subscription(local, link, remote)
 
-    def take_offer(self, link: Link, offer: Offer) -> None:
+    def take_offer(self, link: AnyLink, offer: Offer) -> None:
         """A peer's publisher has opened a match for a subscription of ours.
 
         Raises:
@@ -159,15 +182,23 @@ class Matchmaker:
         if local.reader._closed:
             return
         local.reader._attach(native)
-        local.matches[key] = SubscriptionMatch(link, remote, native)
-        local.notify(events.Matched(local.info, remote))
+        self.matched(local, SubscriptionMatch(link, remote, native))
+
+    @overload
+    def matched(self, local: LocalPublisher, made: PublisherMatch) -> None: ...
+    @overload
+    def matched(self, local: LocalSubscription, made: SubscriptionMatch) -> None: ...
+    def matched(self, local: LocalPublisher | LocalSubscription, made: PublisherMatch | SubscriptionMatch) -> None:
+        """A match was made; samples can flow."""
+        local.matches[made.link, made.remote.id] = made  # type: ignore[assignment]  # of its own kind, see above
+        local.notify(events.Matched(local.info, made.remote))
         self._changed(local)
 
     def segment_arrived(self) -> None:
         """Samples that waited for their segment can be taken now."""
         self._kick()
 
-    def remote_removed(self, link: Link, remote: EndpointInfo, *, at_once: bool = False, died: bool = False) -> None:
+    def remote_removed(self, link: AnyLink, remote: EndpointInfo, *, at_once: bool = False, died: bool = False) -> None:
         """An endpoint of a peer is gone, or the peer itself.
 
         Args:
@@ -176,6 +207,8 @@ class Matchmaker:
             at_once: Take nothing any more of what it has published (it broke the rules).
             died: The process ended without saying so.
         """
+        if self.network is not None and isinstance(link, RemoteProcess):
+            self.network.remote_removed(link, remote)
         if remote.kind == "subscription":
             for local in self.publishers.values():
                 ended = local.matches.get((link, remote.id))
@@ -193,7 +226,7 @@ class Matchmaker:
                 receiver.forget(remote.id)
 
     def _end_publisher_match(self, local: LocalPublisher, ended: PublisherMatch) -> None:
-        local.end.disconnect(ended.native, ended.link)
+        ended.release()
         _remove_matches(local, [ended])
         local.notify(events.Unmatched(local.info, ended.remote))
         self._changed(local)
@@ -211,6 +244,8 @@ class Matchmaker:
         """A publisher of ours was closed."""
         local = self.publishers.pop(publisher_id, None)
         if local is not None:
+            if self.network is not None:
+                self.network.local_removed(publisher_id)
             _remove_matches(local, list(local.matches.values()))
             local.end.close()
             local.count.close()
@@ -219,11 +254,13 @@ class Matchmaker:
         """A subscription of ours was closed."""
         local = self.subscriptions.pop(subscription_id, None)
         if local is not None:
+            if self.network is not None:
+                self.network.local_removed(subscription_id)
             _remove_matches(local, list(local.matches.values()))
             local.draining.clear()
             local.count.close()
 
-    def link_of(self, native: ReaderMatch | WriterMatch) -> tuple[LocalPublisher | LocalSubscription, Link] | None:
+    def link_of(self, native: ReaderMatch | WriterMatch) -> tuple[LocalPublisher | LocalSubscription, AnyLink] | None:
         """Finds whose match it is and over which link."""
         for publisher in self.publishers.values():
             for sending in publisher.matches.values():
@@ -240,15 +277,23 @@ class Matchmaker:
         self._kick()
 
 
+def match_terms(publisher: EndpointInfo, subscription: EndpointInfo, decision: Compatible) -> MatchTerms:
+    """What the queue of a match is like."""
+    wants_history = "transient_local" == subscription.qos.durability == publisher.qos.durability
+    return MatchTerms(
+        publisher_id=publisher.id,
+        subscription_id=subscription.id,
+        queue_depth=decision.queue_depth,
+        waits=decision.waits,
+        history_depth=decision.queue_depth if wants_history else 0,
+    )
+
+
 def _report_mismatch(decision: MatchDecision, local: LocalPublisher | LocalSubscription, remote: EndpointInfo) -> None:
     if isinstance(decision, IncompatibleQoS):
         local.notify(events.IncompatibleQoS(local.info, remote, decision.incompatibilities))
     elif isinstance(decision, TypeMismatch):
         local.notify(events.TypeMismatch(local.info, remote, decision.differences))
-
-
-def _losses(native: ReaderMatch | WriterMatch) -> dict[LossCause, int]:
-    return {"overwritten": native.lost_overwritten, "held": native.lost_held, "expired": native.lost_expired}
 
 
 def _remove_matches(
@@ -259,7 +304,7 @@ def _remove_matches(
         _report_losses(local, each)
         with local.lock:
             del local.matches[each.link, each.remote.id]
-            for cause, count in _losses(each.native).items():
+            for cause, count in each.losses().items():
                 local.ended_lost[cause] = local.ended_lost.get(cause, 0) + count
 
 
@@ -268,7 +313,7 @@ def _forget_drained(local: LocalSubscription) -> None:
 
 
 def _report_losses(local: LocalPublisher | LocalSubscription, found: PublisherMatch | SubscriptionMatch) -> None:
-    for cause, count in _losses(found.native).items():
+    for cause, count in found.losses().items():
         new = count - found.reported.get(cause, 0)
         if new > 0:
             found.reported[cause] = count

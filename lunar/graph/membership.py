@@ -16,6 +16,7 @@ from lunar.graph.waiting import after_fork_in_child, after_fork_in_parent, befor
 
 if TYPE_CHECKING:
     from lunar.abc import Transport
+    from lunar.graph.network.presence import Surroundings
 
 __all__ = ["graph_snapshot", "join", "leave"]
 
@@ -34,6 +35,10 @@ def _host_transport() -> Transport:
     return _transport
 
 
+def surroundings_of(config: Config) -> Surroundings | None:
+    return None
+
+
 def join(config: Config) -> Participant:
     """Returns this process's participant for a domain and runtime directory; `leave` once for each call.
 
@@ -45,7 +50,7 @@ def join(config: Config) -> Participant:
     with _lock:
         participant, users = _participants.get(key, (None, 0))
         if participant is None:
-            participant = Participant(config, _host_transport())
+            participant = Participant(config, _host_transport(), surroundings_of(config))
         _participants[key] = (participant, users + 1)
         return participant
 

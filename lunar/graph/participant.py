@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from lunar.abc import ReceiverEnd, Transport
     from lunar.config import Config
     from lunar.events import Event
+    from lunar.graph.endpoints import AnyLink
+    from lunar.graph.network.presence import Presence, Surroundings
 
 __all__ = ["Participant"]
 
@@ -64,16 +66,20 @@ class Participant:
     Args:
         config: Domain, runtime directory, group.
         transport: The transport that serves this host.
+        surroundings: What to take part in a network with; None: nobody beyond this host is to be met.
 
     Raises:
-        ConfigError: The runtime directory cannot be used.
+        ConfigError: The runtime directory, or a transport's setting, cannot be used.
+        TransportUnavailable: Discovery, or a transport, cannot run here.
         ResourceExhausted: A limit was reached.
     """
 
-    def __init__(self, config: Config, transport: Transport) -> None:
+    def __init__(self, config: Config, transport: Transport, surroundings: Surroundings | None = None) -> None:
         self.config = config
         self.id = os.urandom(16).hex()
         self.transport = transport
+        self._surroundings = surroundings
+        self._presence: Presence | None = None
         self._links: dict[int, Link] = {}
         self._nodes: dict[str, tuple[NodeInfo, Callable[[Event], None]]] = {}
         self._schemas = OwnSchemas()
@@ -100,12 +106,37 @@ class Participant:
         self._meeting = Meeting(
             self._rendezvous, self._control, lambda: [link.name for link in self._links.values()], self._open
         )
-        self.matchmaker = Matchmaker(self._links.values, self.bells.kick_all, self._control.call_later)
+        self.matchmaker = Matchmaker(self._all_links, self.bells.kick_all, self._control.call_later)
         self.promises = Promises(self.matchmaker, self._control.call_later)
         undo.callback(self._close_links)
         self._link_with_ourselves()
+        if self._surroundings is not None:
+            self._presence = self._open_presence(self._surroundings)
+            undo.callback(self._presence.close)
+            self.post(self._presence.begin)
         self.post(self._meeting.begin)
         self._control.start(self._leave)
+
+    def _open_presence(self, surroundings: Surroundings) -> Presence:
+        from lunar.graph.network.presence import Presence  # most processes stay on their host
+
+        return Presence(
+            self.config,
+            self.id,
+            surroundings,
+            self.transport,
+            self.bells,
+            self._control,
+            self.matchmaker,
+            self._schemas,
+            self._fault_remote,
+        )
+
+    def _all_links(self) -> list[AnyLink]:
+        return [*self._links.values(), *(self._presence.processes if self._presence is not None else ())]
+
+    def _fault_remote(self, name: str, reason: str) -> None:
+        self._tell(events.PeerFaulted(0, f"{name}: {reason}"))
 
     def _close_links(self) -> None:
         for link in self._links.values():
@@ -219,6 +250,8 @@ class Participant:
             link.close_descriptors()
         for local in self.matchmaker.endpoints:
             (local.writer if isinstance(local, LocalPublisher) else local.reader)._close()
+        if self._presence is not None:
+            self._presence.close_after_fork()
 
     # ---- the control thread -----------------------------------------------------------------------------------
 
@@ -444,7 +477,7 @@ class Participant:
 
     def _fault_match(self, native: ReaderMatch | WriterMatch, reason: str) -> None:
         found = self.matchmaker.link_of(native)
-        if found is not None:
+        if found is not None and isinstance(found[1], Link):
             self._fault(found[1], reason, found[0].info)
 
     def _fault(self, link: Link, reason: str, local: EndpointInfo | None) -> None:
@@ -476,10 +509,14 @@ class Participant:
     def _add_node(self, node: NodeInfo, notify: Callable[[Event], None]) -> None:
         self._nodes[node.full_name] = (node, notify)
         self._announce({"op": "node", "node": _bare(node)})
+        if self._presence is not None:
+            self._presence.add_node(node)
 
     def _remove_node(self, full_name: str) -> None:
         self._nodes.pop(full_name, None)
         self._announce({"op": "node_gone", "name": full_name})
+        if self._presence is not None:
+            self._presence.remove_node(full_name)
 
     def _announce(self, operation: Operation, kind: str | None = None) -> None:
         for link in self._links.values():
@@ -490,6 +527,8 @@ class Participant:
         for link in self._links.values():
             if link.introduced and local.info.kind in link.announces:
                 link.send_operations(self._told(link, local))
+        if self._presence is not None:
+            self._presence.add_endpoint(local)
         if isinstance(local, LocalPublisher):
             self.matchmaker.add_publisher(local)
         else:
@@ -502,6 +541,8 @@ class Participant:
         else:
             self.matchmaker.remove_subscription(info.id)
         self._announce({"op": "endpoint_gone", "id": info.id}, info.kind)
+        if self._presence is not None:
+            self._presence.remove_endpoint(info.id)
 
     def _missing(self) -> list[str]:
         synced = {link.name for link in self._links.values() if link.synced}
@@ -514,17 +555,22 @@ class Participant:
         for link in self._links.values():
             if not self._is_ours(link):
                 nodes += [_with_endpoints(node, list(link.endpoints.values())) for node in link.nodes.values()]
+        remote = self._presence.processes if self._presence is not None else []
+        for process in remote:
+            nodes += [_with_endpoints(node, list(process.endpoints.values())) for node in process.nodes.values()]
         pids = {link.name: link.pid for link in self._links.values()}  # the kernel's word, as soon as it is connected
         unreachable = [
             f"the process {f'with pid {pids[name]} ' if name in pids else ''}"
             f"behind {self._rendezvous.directory / name} does not answer"
             for name in missing
         ]
-        schemas = self._schemas.with_those_of(link.schemas for link in self._links.values())
+        schemas = self._schemas.with_those_of(link.schemas for link in self._all_links())
         nodes.sort(key=lambda node: (node.full_name, node.pid))
         return GraphSnapshot(tuple(nodes), tuple(unreachable), schemas)
 
     def _leave(self) -> None:
+        if self._presence is not None:
+            self._presence.close()
         for link in list(self._links.values()):
             link.flush()
             if link.introduced:

@@ -13,6 +13,7 @@ Nothing here imports a test framework, so it works with any of them::
 from lunar.testing.child import Child, ChildFailed, serve
 from lunar.testing.collector import Collector, HasEvents, collect
 from lunar.testing.isolation import isolated
+from lunar.testing.memory import MemoryDiscovery, MemoryTransport
 from lunar.testing.payload import NUMBERED_BYTES, numbered, read_number
 
 __all__ = [
@@ -26,6 +27,9 @@ __all__ = [
     "Child",
     "ChildFailed",
     "serve",
+    # Other hosts
+    "MemoryDiscovery",
+    "MemoryTransport",
     # Messages
     "NUMBERED_BYTES",
     "numbered",

@@ -30,10 +30,11 @@ NAMES = {
     """,
     "lunar.statistics": "MatchStatistics PublisherStatistics SubscriptionMatchStatistics SubscriptionStatistics",
     "lunar.abc": """
-        Capabilities Channel Engine Incoming IncomingHandler MatchTerms NetworkTransport Offer Outgoing OutgoingHandler
-        Parcel Probe PublisherEnd Reach ReceiverEnd Site Stream Transport
+        Capabilities Channel Discovery Engine Incoming IncomingHandler MatchTerms NetworkTransport News Offer
+        Outgoing OutgoingHandler Parcel Probe PublisherEnd Reach ReceiverEnd Site Stream Transport
     """,
-    "lunar.testing": "Child ChildFailed Collector HasEvents NUMBERED_BYTES collect isolated numbered read_number serve",
+    "lunar.testing": "Child ChildFailed Collector HasEvents MemoryDiscovery MemoryTransport NUMBERED_BYTES"
+    " collect isolated numbered read_number serve",
 }
 
 MEMBERS = {

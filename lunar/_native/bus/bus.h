@@ -174,6 +174,7 @@ typedef struct WriterMatch {
     int waits;
     int open;
     uint64_t blocked; /* publishes that had to wait for this one */
+    PyObject *on_shown; /* called after samples were laid into its queue, where nobody listens to a bell; or NULL */
     const char *fault; /* how the peer broke the rules, until somebody is told */
     struct WriterMatch *next_faulted;
 } WriterMatch;
@@ -202,6 +203,7 @@ typedef struct {
     uint32_t loans; /* who keep the pool mapped */
     int closing;
     int losing, lost_reported;
+    int calling; /* some match has an on_shown, to be called when the operation is over */
     WriterMatch *faulted; /* dropped, not yet reported */
 } Writer;
 
@@ -303,6 +305,7 @@ int writer_is_closed(Writer *writer); /* with ClosedError set */
 bool writer_is_ready(Writer *writer);
 void writer_set_waiting(Writer *writer, uint32_t bell, int waiting);
 int writer_publish(Writer *writer, PyObject *message);                 /* DONE, WOULD_BLOCK, FAILED */
+int writer_relay(Writer *writer, PyObject *message, uint64_t sequence, uint64_t time_ns); /* likewise */
 Py_ssize_t writer_publish_many(Writer *writer, PyObject *sequence, Py_ssize_t from); /* next index, or -1 */
 int writer_publish_chunk(Writer *writer, lunar_chunk *chunk, uint32_t size_bytes);
 lunar_chunk *writer_allocate(Writer *writer, size_t size_bytes, int *outcome);

@@ -48,8 +48,27 @@ static void fault(Writer *self, Py_ssize_t index, const char *reason) {
     writer_drop_match(self, index);
 }
 
+static bool has_hook(const WriterMatch *match) { return match->on_shown && match->on_shown != Py_None; }
+
+static void call_shown(Writer *self) {
+    PyObject *hooks = PyList_New(0);
+    self->calling = 0;
+    for (Py_ssize_t i = 0; hooks && i < self->count; i++)
+        if (has_hook(self->matches[i]) && PyList_Append(hooks, self->matches[i]->on_shown) < 0)
+            Py_CLEAR(hooks);
+    for (Py_ssize_t i = 0; hooks && i < PyList_Size(hooks); i++) {
+        PyObject *result = PyObject_CallNoArgs(PyList_GetItem(hooks, i));
+        if (!result)
+            PyErr_WriteUnraisable(NULL);
+        Py_XDECREF(result);
+    }
+    if (!hooks)
+        PyErr_WriteUnraisable(NULL);
+    Py_XDECREF(hooks);
+}
+
 static void report(Writer *self) {
-    if (!self->faulted && !self->losing)
+    if (!self->faulted && !self->losing && !self->calling)
         return;
     PyObject *error[3];
     PyErr_Fetch(&error[0], &error[1], &error[2]);
@@ -71,6 +90,8 @@ static void report(Writer *self) {
         Py_XDECREF(result);
     }
     self->losing = 0;
+    if (self->calling)
+        call_shown(self);
     PyErr_Restore(error[0], error[1], error[2]);
 }
 
@@ -249,6 +270,7 @@ static void show_and_ring(Writer *self) {
     lunar_full_fence(); /* the tails before the looks at the bells (bell.h) */
     for (Py_ssize_t i = self->count; i-- > 0;) {
         WriterMatch *match = self->matches[i];
+        self->calling |= has_hook(match);
         uint32_t bell = __atomic_load_n(&match->queue.shared->subscription_bell, __ATOMIC_RELAXED);
         if (peer_ring(match->peer, bell) < 0)
             fault(self, i, "its bell is not a bell");
@@ -415,6 +437,19 @@ int writer_publish(Writer *self, PyObject *message) {
     int outcome = put(self, message, now_ns());
     if (outcome == DONE)
         show_and_ring(self);
+    report(self);
+    return outcome;
+}
+
+/* As it was numbered and dated elsewhere. */
+int writer_relay(Writer *self, PyObject *message, uint64_t sequence, uint64_t time_ns) {
+    uint64_t before = self->sequence;
+    self->sequence = sequence - 1;
+    int outcome = put(self, message, time_ns);
+    if (outcome == DONE)
+        show_and_ring(self);
+    else
+        self->sequence = before;
     report(self);
     return outcome;
 }

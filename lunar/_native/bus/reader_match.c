@@ -86,6 +86,7 @@ void reader_match_release(ReaderMatch *match, uint32_t slot) {
 
 static PyMemberDef match_members[] = {
     {"publisher_id", T_OBJECT_EX, offsetof(ReaderMatch, publisher_id), READONLY, NULL},
+    {"last_sequence", T_ULONGLONG, offsetof(ReaderMatch, last_sequence), READONLY, "Of what was taken; or before it."},
     {"received", T_ULONGLONG, offsetof(ReaderMatch, received), READONLY, NULL},
     {"received_bytes", T_ULONGLONG, offsetof(ReaderMatch, received_bytes), READONLY, NULL},
     {"lost", T_ULONGLONG, offsetof(ReaderMatch, lost), READONLY, "Gaps in the sequence numbers."},

@@ -41,6 +41,20 @@ static PyObject *writer_publish_all(Writer *self, PyObject *argument) {
     return operation;
 }
 
+/* _relay(message, sequence, source_time_ns) -> whether there was room. */
+static PyObject *writer_relay_method(Writer *self, PyObject *args) {
+    PyObject *message;
+    unsigned long long sequence, time_ns;
+    if (!PyArg_ParseTuple(args, "OKK", &message, &sequence, &time_ns))
+        return NULL;
+    if (sequence <= self->sequence) {
+        PyErr_SetString(PyExc_ValueError, "sequence numbers must grow");
+        return NULL;
+    }
+    int outcome = writer_relay(self, message, sequence, time_ns);
+    return outcome == FAILED ? NULL : PyBool_FromLong(outcome == DONE);
+}
+
 /* Bytes are loaned by their size, messages of a class by their fields. */
 static PyObject *writer_loan(Writer *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     if (self->encoder && count == 0)
@@ -244,6 +258,7 @@ static void writer_dealloc(Writer *self) {
 }
 
 static PyMemberDef members[] = {
+    {"_sequence", T_ULONGLONG, offsetof(Writer, sequence), 0, NULL},
     {"_closed", T_INT, offsetof(Writer, source.closed), READONLY, NULL},
     {"_published", T_ULONGLONG, offsetof(Writer, published), READONLY, NULL},
     {"_published_bytes", T_ULONGLONG, offsetof(Writer, published_bytes), READONLY, NULL},
@@ -269,6 +284,7 @@ static PyMethodDef methods[] = {
      "pool may become or the pool is full, and ClosedError if the publisher is closed.\n\n"
      "loan(**fields), of a publisher of messages of a class: lend a message of these values; see MessageLoan. Of a vector\n"
      "of scalars also its length will do. Raises FieldError for a value that is not what its field holds."},
+    {"_relay", (PyCFunction)writer_relay_method, METH_VARARGS, NULL},
     {"_attach", (PyCFunction)writer_attach, METH_VARARGS, NULL},
     {"_detach", (PyCFunction)writer_detach, METH_O, NULL},
     {"_add_segment", (PyCFunction)writer_add_segment, METH_VARARGS, NULL},

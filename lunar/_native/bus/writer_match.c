@@ -44,6 +44,7 @@ static void match_dealloc(WriterMatch *self) {
     free(self->queue.ledger);
     free(self->queue.slot_at);
     free(self->queue.free_slots);
+    Py_XDECREF(self->on_shown);
     Py_DECREF(self->subscription_id);
     Py_DECREF(self->peer);
     Py_DECREF(self->memory);
@@ -80,6 +81,7 @@ static PyMemberDef match_members[] = {
     {"lost_overwritten", T_ULONGLONG, offsetof(WriterMatch, queue.lost_overwritten), READONLY, NULL},
     {"lost_held", T_ULONGLONG, offsetof(WriterMatch, queue.lost_held), READONLY, NULL},
     {"waits", T_ULONGLONG, offsetof(WriterMatch, blocked), READONLY, "Publishes that had to wait for this one."},
+    {"_on_shown", T_OBJECT, offsetof(WriterMatch, on_shown), 0, NULL},
     {NULL}};
 static PyGetSetDef match_getset[] = {{"queued", (getter)match_queued, NULL, "Submitted, not yet taken.", NULL},
                                      {"held", (getter)match_held, NULL, "Taken, not yet given back.", NULL},

@@ -96,7 +96,9 @@ class World:
         for remote in remotes:
             native = SimpleNamespace(newest_ns=0, alive_ns=0)
             link = cast(Link, object())
-            local.matches[link, remote.id] = SubscriptionMatch(link, remote, cast(ReaderMatch, native), self.now_ns)
+            local.matches[link, remote.id] = SubscriptionMatch(
+                link, remote, cast(ReaderMatch, native), since_ns=self.now_ns
+            )
         self.matchmaker.subscriptions[info.id] = local
         return local
 

@@ -1,0 +1,224 @@
+"""Board: what this process posts for other hosts, and what they have posted. Runs in the control thread."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from lunar.errors import PeerFault
+from lunar.graph.descriptions import EndpointInfo, NodeInfo
+from lunar.graph.network.remote import MAX_BODY_BYTES, RemoteProcess
+
+if TYPE_CHECKING:
+    from lunar.abc import Discovery, News
+    from lunar.graph.matchmaker import Matchmaker
+
+__all__ = ["Board"]
+
+_log = logging.getLogger("lunar")
+
+_MAX_NODES: Final = 1024
+_MAX_ENDPOINTS: Final = 4096
+_MAX_EARLY: Final = 10_000
+
+_Record = Mapping[str, object]
+
+
+class Board:
+    """Who is there on other hosts, by what they have posted.
+
+    A record is JSON with a "kind": the process itself, which is posted first, its nodes, endpoints and types.
+
+    Args:
+        discovery: The board itself; closed with this.
+        record: What the others are told of this process.
+        matchmaker: Hears of remote endpoints.
+        gone: Called when a process is gone, after its endpoints were removed.
+        faulted: Called when a process posted nonsense, with its name and the reason.
+
+    Attributes:
+        processes: Those of other hosts that are there now, by who posts for them.
+    """
+
+    def __init__(
+        self,
+        discovery: Discovery,
+        record: _Record,
+        matchmaker: Matchmaker,
+        gone: Callable[[RemoteProcess], object],
+        faulted: Callable[[str, str], object],
+    ) -> None:
+        self._discovery, self._matchmaker = discovery, matchmaker
+        self._gone, self._faulted = gone, faulted
+        self._record = record
+        self.processes: dict[Hashable, RemoteProcess] = {}
+        # Of each source: what it posted under each key, and what came before the process itself.
+        self._records: dict[Hashable, dict[bytes, _Record]] = {}
+        self._ignored: set[Hashable] = set()
+        self._posted: set[bytes] = set()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while there are news."""
+        return self._discovery.fileno()
+
+    # ---- what we post ---------------------------------------------------------------------------------------------
+
+    def introduce(self) -> None:
+        """Posts this process."""
+        self._post(f"process {self._record['id']}", {"kind": "process", **self._record})
+
+    def post_node(self, node: NodeInfo) -> None:
+        """Posts a node, without its endpoints."""
+        body = {"kind": "node", "node": {**node.to_dict(), "endpoints": []}}
+        self._post(self._node_key(node.full_name), body)
+
+    def withdraw_node(self, full_name: str) -> None:
+        """Takes a node back."""
+        self._withdraw(self._node_key(full_name))
+
+    def _node_key(self, full_name: str) -> str:
+        return f"node {self._record['id']} {full_name}"
+
+    def post_endpoint(self, info: EndpointInfo, schema: _Record | None) -> None:
+        """Posts an endpoint, and its type before it.
+
+        Args:
+            info: The endpoint.
+            schema: The operation by which a link is told of its type; None for raw bytes, and if that was done before.
+        """
+        if schema is not None:
+            self._post(f"schema {self._record['id']} {info.type_hash}", {"kind": "schema", **schema})
+        self._post(f"endpoint {info.id}", {"kind": "endpoint", "endpoint": info.to_dict()})
+
+    def withdraw_endpoint(self, endpoint_id: str) -> None:
+        """Takes an endpoint back."""
+        self._withdraw(f"endpoint {endpoint_id}")
+
+    def _post(self, name: str, record: _Record) -> None:
+        self._discovery.post(_key(name), json.dumps(record, separators=(",", ":")).encode())
+
+    def _withdraw(self, name: str) -> None:
+        self._discovery.withdraw(_key(name))
+
+    # ---- what others post -----------------------------------------------------------------------------------------
+
+    def serve(self, _mask: int = 0) -> None:
+        """Takes in what is new."""
+        for news in self._discovery.take():
+            if news.source in self._ignored and news.key:
+                continue
+            try:
+                self._take(news)
+            except PeerFault as error:
+                self._disown(news.source, error.reason)
+
+    def _take(self, news: News) -> None:
+        if not news.key:
+            self._ignored.discard(news.source)
+            self._end(news.source, died=True)
+            return
+        records = self._records.setdefault(news.source, {})
+        if news.body is None:
+            removed = records.pop(news.key, None)
+            if removed is not None:
+                self._withdrawn(news.source, removed)
+            return
+        record = _parse(news.body)
+        if len(records) >= _MAX_EARLY:
+            raise PeerFault(f"it posts more than {_MAX_EARLY} records")
+        known = news.key in records
+        records[news.key] = record
+        if record.get("kind") == "process":
+            self._meet(news.source, record)
+        elif not known and (process := self.processes.get(news.source)) is not None:
+            self._learn(process, record)
+
+    def _meet(self, source: Hashable, record: _Record) -> None:
+        if source in self.processes:
+            return
+        process = RemoteProcess(record)
+        if process.id == self._record["id"] or process.host_key == self._record["host_key"]:
+            self._ignored.add(source)  # of this host: its link is how we meet
+            self._records.pop(source, None)
+            return
+        self.processes[source] = process
+        for known in list(self._records[source].values()):
+            if known.get("kind") != "process":
+                self._learn(process, known)
+
+    def _learn(self, process: RemoteProcess, record: _Record) -> None:
+        match record.get("kind"):
+            case "node":
+                node = NodeInfo.from_dict(record.get("node"))
+                process.nodes[node.full_name] = node
+                if len(process.nodes) > _MAX_NODES:
+                    raise PeerFault(f"it announces more than {_MAX_NODES} nodes")
+            case "schema":
+                process.schemas.take(record, process.pid)
+            case "endpoint":
+                self._add(process, EndpointInfo.from_dict(record.get("endpoint"), host=process.host))
+            case _:
+                return  # a newer version may post more
+
+    def _add(self, process: RemoteProcess, remote: EndpointInfo) -> None:
+        if remote.id in process.endpoints:
+            raise PeerFault("it announces an endpoint twice")
+        if len(process.endpoints) >= _MAX_ENDPOINTS:
+            raise PeerFault(f"it announces more than {_MAX_ENDPOINTS} endpoints")
+        process.endpoints[remote.id] = remote
+        self._matchmaker.remote_added(process, remote)
+
+    def _withdrawn(self, source: Hashable, record: _Record) -> None:
+        process = self.processes.get(source)
+        if process is None:
+            return
+        match record.get("kind"):
+            case "process":
+                self._end(source, died=False)
+            case "node":
+                process.nodes.pop(NodeInfo.from_dict(record.get("node")).full_name, None)
+            case "endpoint":
+                remote = process.endpoints.pop(EndpointInfo.from_dict(record.get("endpoint")).id, None)
+                if remote is not None:
+                    self._matchmaker.remote_removed(process, remote)
+
+    def _end(self, source: Hashable, *, died: bool) -> None:
+        self._records.pop(source, None)
+        process = self.processes.pop(source, None)
+        if process is None:
+            return
+        process.closed = True
+        for remote in list(process.endpoints.values()):
+            self._matchmaker.remote_removed(process, remote, died=died)
+        process.endpoints.clear()
+        process.nodes.clear()
+        self._gone(process)
+
+    def _disown(self, source: Hashable, reason: str) -> None:
+        name = str(self.processes.get(source, "a process on another host"))
+        self._end(source, died=False)
+        self._ignored.add(source)
+        self._faulted(name, reason)
+
+    def close(self) -> None:
+        """Takes everything back that was posted."""
+        self._discovery.close()
+
+
+def _key(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()[:16]
+
+
+def _parse(body: bytes) -> _Record:
+    if len(body) > MAX_BODY_BYTES:
+        raise PeerFault(f"it posted a record of more than {MAX_BODY_BYTES} bytes")
+    try:
+        record = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise PeerFault(f"it posted what is not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise PeerFault("it posted a record that is not an object")
+    return record

@@ -1,0 +1,110 @@
+"""EngineHost: an engine of a transport between hosts, served by the control thread and used by any."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lunar.abc import Capabilities, Engine
+    from lunar.graph.control import ControlThread
+
+__all__ = ["EngineHost", "Flushed"]
+
+_log = logging.getLogger("lunar")
+
+
+class Flushed(Protocol):
+    """Something that has samples for an engine."""
+
+    def flush(self) -> None:
+        """Hands over what there is; called with the engine's lock held."""
+
+
+class EngineHost:
+    """Sees to it that one thread at a time is in an engine, and that it is served when it has something to do.
+
+    Args:
+        name: The transport's name.
+        capabilities: What the transport can do.
+        engine: The engine; it is closed with its host.
+        control: The control thread.
+
+    Attributes:
+        lock: Held by whoever is in the engine.
+    """
+
+    def __init__(self, name: str, capabilities: Capabilities, engine: Engine, control: ControlThread) -> None:
+        self.name = name
+        self.capabilities = capabilities
+        self.engine = engine
+        self.lock = threading.RLock()
+        self._control = control
+        self._dirty: deque[Flushed] = deque()
+        self._due_s = 0.0  # when a timer is set for, monotonic; 0: none
+        self._closed = False
+
+    def start(self) -> None:
+        """Serves the engine from now on. Called in the control thread, as all but `flush`."""
+        self._control.watch(self.engine.fileno(), self._ready)
+        self.serve()
+
+    def _ready(self, _mask: int) -> None:
+        self.serve()
+
+    def serve(self) -> None:
+        """Lets the engine do what it has to do now."""
+        if self._closed:
+            return
+        with self.lock:
+            wait_s = self.engine.work()
+        self._flush_dirty()
+        if wait_s is not None:
+            self._serve_in(wait_s)
+
+    def _serve_in(self, wait_s: float) -> None:
+        due_s = time.monotonic() + wait_s
+        if self._due_s and self._due_s <= due_s:
+            return
+        self._due_s = due_s
+        self._control.call_later(wait_s, partial(self._due, due_s))
+
+    def _due(self, due_s: float) -> None:
+        if due_s == self._due_s:
+            self._due_s = 0.0
+            self.serve()
+
+    def flush(self, stream: Flushed) -> None:
+        """Lets a stream hand over what it has: now, or as soon as whoever is in the engine leaves it. Any thread."""
+        self._dirty.append(stream)
+        self._flush_dirty()
+
+    def _flush_dirty(self) -> None:
+        # Who finds the lock taken leaves its stream to the holder, who looks again after it has let go.
+        while self._dirty and self.lock.acquire(blocking=False):
+            try:
+                while self._dirty:
+                    self._flush_one(self._dirty.popleft().flush)
+            finally:
+                self.lock.release()
+
+    def _flush_one(self, flush: Callable[[], None]) -> None:
+        try:
+            flush()
+        except Exception:  # noqa: BLE001 - the others are to be served on
+            _log.exception("the transport %s failed to send", self.name)
+
+    def close(self) -> None:
+        """Closes the engine."""
+        with self.lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._control.unwatch(self.engine.fileno())
+            self.engine.close()

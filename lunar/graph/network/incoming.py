@@ -1,0 +1,235 @@
+"""IncomingStream: what a publisher on another host sends to this process."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lunar._native._bus import Writer
+from lunar.abc import IncomingHandler, MatchTerms
+from lunar.errors import VerificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lunar._native._bus import ReaderMatch, WriterMatch
+    from lunar.abc import Incoming, Parcel, PublisherEnd, Stream, Transport
+    from lunar.events import LossCause
+    from lunar.graph.endpoints import LocalSubscription
+    from lunar.graph.network.engines import EngineHost
+    from lunar.graph.network.loopback import Loopback
+
+__all__ = ["IncomingStream", "Taker"]
+
+# A subscription that its publisher waits for was full.
+_LOOK_AGAIN_S = 0.001
+
+
+class Taker:
+    """A subscription that a stream feeds.
+
+    Args:
+        local: The subscription.
+        terms: What its queue is like.
+
+    Attributes:
+        sending: The stream's end of its queue; None until it is opened.
+        receiving: The subscription's end, likewise.
+        before: What the stream had lost when it was opened.
+    """
+
+    def __init__(self, local: LocalSubscription, terms: MatchTerms) -> None:
+        self.local = local
+        self.terms = terms
+        self.sending: WriterMatch | None = None
+        self.receiving: ReaderMatch | None = None
+        self.before: dict[LossCause, int] = {}
+
+
+class IncomingStream(IncomingHandler):
+    """A writer of this process, fed by an engine.
+
+    Args:
+        stream: What both ends agree on.
+        host: The engine that carries it.
+        loopback: Where queues are made.
+        transport: The transport within this host, for the writer's memory.
+        pool_bytes: Most bytes that this memory may take.
+        post: Runs a function in the control thread.
+        call_later: Runs a function in the control thread after so many seconds.
+        opened: Called in the control thread when a subscription's queue is there.
+        lost_some: Called in the control thread when something was lost on the way.
+        faulted: Called in the control thread when the other end broke the rules, with the reason.
+
+    Attributes:
+        takers: The subscriptions that it feeds, by id.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        host: EngineHost,
+        loopback: Loopback,
+        transport: Transport,
+        pool_bytes: int,
+        post: Callable[[Callable[[], object]], object],
+        call_later: Callable[[float, Callable[[], object]], object],
+        opened: Callable[[IncomingStream, Taker], object],
+        lost_some: Callable[[IncomingStream], object],
+        faulted: Callable[[IncomingStream, str], object],
+    ) -> None:
+        self.stream, self.host = stream, host
+        self.takers: dict[str, Taker] = {}
+        self.reason = "the other end has not answered yet"
+        self._loopback = loopback
+        self._post, self._call_later = post, call_later
+        self._opened, self._lost_some, self._faulted = opened, lost_some, faulted
+        self._started = self._told = False
+        self._newest = 0
+        self._lost = self._dropped = self._invalid = 0
+        self._closed = False
+        history = stream.qos.depth if stream.qos.durability == "transient_local" else 0
+        self._writer: Writer[object] = Writer(None, 0, history, pool_bytes, _nothing, self._grow, _nothing)
+        self._end: PublisherEnd = transport.open_publisher(stream.publisher_id, pool_bytes)
+        self._end.bind(self._writer)
+        with host.lock:
+            self._incoming: Incoming = host.engine.open_incoming(stream, self)
+
+    def _grow(self, size_class: int, chunk_bytes: int) -> None:
+        self._end.grow(size_class, chunk_bytes)
+
+    # ---- the engine's ---------------------------------------------------------------------------------------------
+
+    def started(self, last_sequence: int, newest_sequence: int) -> None:
+        """See `lunar.abc.IncomingHandler`."""
+        self._post(partial(self._begin, last_sequence, newest_sequence))
+
+    def deliver(self, parcel: Parcel) -> bool:
+        """See `lunar.abc.IncomingHandler`."""
+        if not self._started:
+            return False  # the control thread has still to hear of the start
+        if parcel.sequence_number <= self._writer._sequence:
+            return True
+        if not self._is_valid(parcel):
+            return True
+        source_time_ns = max(1, parcel.source_time_ns - (time.time_ns() - time.monotonic_ns()))
+        if not self._writer._relay(parcel.payload, parcel.sequence_number, source_time_ns):
+            self._post(self._wait_for_room)
+            return False
+        if parcel.dropped > self._dropped:
+            self._dropped = parcel.dropped
+            self._tell_losses()
+        if parcel.sequence_number == self._newest:
+            self._post(self._open_takers)
+        return True
+
+    def _is_valid(self, parcel: Parcel) -> bool:
+        try:
+            for taker in self.takers.values():
+                taker.local.check(parcel.payload)
+        except VerificationError as error:
+            self._invalid += 1
+            self.reason = str(error)
+            self._tell_losses()
+            return False
+        return True
+
+    def stopped(self, reason: str) -> None:
+        """See `lunar.abc.IncomingHandler`."""
+        self.reason = reason
+
+    def lost(self, count: int) -> None:
+        """See `lunar.abc.IncomingHandler`."""
+        self._lost += count
+        self._tell_losses()
+
+    def faulty(self, reason: str) -> None:
+        """See `lunar.abc.IncomingHandler`."""
+        self._post(partial(self._faulted, self, reason))
+
+    def _tell_losses(self) -> None:
+        if not self._told:  # until the control thread has looked
+            self._told = True
+            self._post(self._report)
+
+    # ---- the control thread ---------------------------------------------------------------------------------------
+
+    def losses(self) -> dict[LossCause, int]:
+        """What was lost before it came to this process."""
+        return {"overwritten": self._dropped, "network": self._lost, "invalid": self._invalid}
+
+    def upstream(self, taker: Taker) -> dict[LossCause, int]:
+        """What was lost so since a subscription was opened."""
+        return {cause: count - taker.before.get(cause, 0) for cause, count in self.losses().items()}
+
+    def _report(self) -> None:
+        self._told = False
+        self._lost_some(self)
+
+    def _begin(self, last_sequence: int, newest_sequence: int) -> None:
+        if self._closed:
+            return
+        with self.host.lock:
+            if not self._started:
+                self._writer._sequence = last_sequence
+                self._newest = newest_sequence
+                self._started = True
+            self._open_takers()
+            self._incoming.resume()
+        self.host.serve()
+
+    def add(self, local: LocalSubscription, terms: MatchTerms) -> Taker:
+        """Feeds a subscription from now on."""
+        taker = self.takers[local.info.id] = Taker(local, terms)
+        self._open_takers()
+        return taker
+
+    def _open_takers(self) -> None:
+        if not self._started or self._closed:
+            return
+        with self.host.lock:
+            history_is_over = self._writer._sequence >= self._newest
+            for taker in self.takers.values():
+                # Who asked for no history begins after it.
+                if taker.sending is None and (history_is_over or taker.terms.history_depth):
+                    self._open(taker)
+
+    def _open(self, taker: Taker) -> None:
+        lifespan_s = self.stream.qos.lifespan_s
+        lifespan_ns = 0 if lifespan_s is None else int(lifespan_s * 1e9)
+        taker.sending, taker.receiving = self._loopback.connect(self._end, taker.terms, lifespan_ns)
+        taker.before = self.losses()
+        self._opened(self, taker)
+
+    def remove(self, subscription_id: str) -> None:
+        """Feeds a subscription no longer."""
+        taker = self.takers.pop(subscription_id, None)
+        if taker is not None and taker.sending is not None:
+            with self.host.lock:
+                self._end.disconnect(taker.sending, self._loopback)
+
+    def _wait_for_room(self) -> None:
+        self._call_later(_LOOK_AGAIN_S, self._resume)
+
+    def _resume(self) -> None:
+        if not self._closed:
+            with self.host.lock:
+                self._incoming.resume()
+            self.host.serve()
+
+    def close(self) -> None:
+        """Ends the stream; what its subscriptions have queued they can still take."""
+        if self._closed:
+            return
+        self._closed = True
+        with self.host.lock:
+            self._incoming.close()
+        self._writer._close()
+        self._end.close()
+        self._loopback.forget(self.stream.publisher_id)
+        self.takers.clear()
+
+
+def _nothing(*_told: object) -> None:
+    """Both ends of the queues are ours: there are no faults, and losses are the subscriptions' to report."""

@@ -1,0 +1,262 @@
+"""Network: a process's part in a domain beyond its host. Runs in the control thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lunar import events
+from lunar.abc import Probe, Stream
+from lunar.errors import LunarError
+from lunar.graph.endpoints import PublisherMatch, SubscriptionMatch
+from lunar.graph.matchmaker import NetworkMatches, report_losses
+from lunar.graph.network.incoming import IncomingStream, Taker
+from lunar.graph.network.outgoing import OutgoingStream
+from lunar.selection import Candidate, Match, Selection, select
+
+if TYPE_CHECKING:
+    from lunar.abc import MatchTerms, Transport
+    from lunar.graph.control import ControlThread
+    from lunar.graph.descriptions import EndpointInfo
+    from lunar.graph.endpoints import LocalPublisher, LocalSubscription
+    from lunar.graph.matchmaker import Matchmaker
+    from lunar.graph.network.engines import EngineHost
+    from lunar.graph.network.loopback import Loopback
+    from lunar.graph.network.remote import RemoteProcess
+
+__all__ = ["Network"]
+
+_log = logging.getLogger("lunar")
+
+_Key = tuple[str, str, str]
+"""A publisher, the process at the other end, and the transport."""
+
+
+class Network(NetworkMatches):
+    """The streams to and from processes on other hosts. Runs in the control thread.
+
+    Args:
+        hosts: The engines of the transports that are used, the preferred ones first; closed with this.
+        control: The control thread.
+        matchmaker: Who asks for matches and is told of them.
+        loopback: Where queues are made; closed with this.
+        transport: The transport within this host.
+        pool_bytes: Most bytes that the memory of one remote publisher's samples may take.
+        faulted: Called when a process broke the rules, with the reason.
+
+    Attributes:
+        selections: Why each match has its transport, by the publisher's and the subscription's id.
+    """
+
+    def __init__(
+        self,
+        hosts: list[EngineHost],
+        control: ControlThread,
+        matchmaker: Matchmaker,
+        loopback: Loopback,
+        transport: Transport,
+        pool_bytes: int,
+        faulted: Callable[[str, str], object],
+    ) -> None:
+        self.hosts = {host.name: host for host in hosts}
+        self._control, self._matchmaker = control, matchmaker
+        self._loopback, self._transport, self._pool_bytes = loopback, transport, pool_bytes
+        self._faulted = faulted
+        self._outgoing: dict[_Key, OutgoingStream] = {}
+        self._incoming: dict[_Key, IncomingStream] = {}
+        self._processes: dict[_Key, RemoteProcess] = {}
+        self.selections: dict[tuple[str, str], Selection] = {}
+
+    def start(self) -> None:
+        """Serves the engines from now on."""
+        for host in self.hosts.values():
+            host.start()
+
+    # ---- the matchmaker's -----------------------------------------------------------------------------------------
+
+    def send(self, local: LocalPublisher, process: RemoteProcess, remote: EndpointInfo) -> None:
+        """See `NetworkMatches`."""
+        host = self._choose(process, local.info, remote)
+        if host is None:
+            local.notify(events.NoTransport(local.info, remote, self._why_none(local.info, remote)))
+            return
+        key = (local.info.id, process.id, host.name)
+        stream = self._outgoing.get(key)
+        if stream is None:
+            try:
+                stream = OutgoingStream(
+                    local, _stream(local.info, process, host), host, self._loopback, self._control.post, self._changed
+                )
+            except LunarError as error:
+                self._give_up(local, remote, error)
+                return
+            self._outgoing[key], self._processes[key] = stream, process
+        stream.remotes[remote.id] = remote
+        self._changed(stream)
+
+    def receive(
+        self, local: LocalSubscription, process: RemoteProcess, remote: EndpointInfo, terms: MatchTerms
+    ) -> None:
+        """See `NetworkMatches`."""
+        host = self._choose(process, remote, local.info)
+        if host is None:
+            local.notify(events.NoTransport(local.info, remote, self._why_none(remote, local.info)))
+            return
+        key = (remote.id, process.id, host.name)
+        stream = self._incoming.get(key)
+        if stream is None:
+            try:
+                stream = IncomingStream(
+                    _stream(remote, process, host),
+                    host,
+                    self._loopback,
+                    self._transport,
+                    self._pool_bytes,
+                    self._control.post,
+                    self._control.call_later,
+                    partial(self._opened, process, remote),
+                    self._lost_some,
+                    partial(self._broken, process),
+                )
+            except LunarError as error:
+                self._give_up(local, remote, error)
+                return
+            self._incoming[key], self._processes[key] = stream, process
+        stream.add(local, terms)
+
+    def local_removed(self, endpoint_id: str) -> None:
+        """See `NetworkMatches`."""
+        for key in [key for key in self._outgoing if key[0] == endpoint_id]:
+            self._close_outgoing(key)
+        for incoming_key, stream in list(self._incoming.items()):
+            if endpoint_id in stream.takers:
+                self._remove_taker(incoming_key, endpoint_id)
+        self._forget_selections(endpoint_id)
+
+    def remote_removed(self, process: RemoteProcess, remote: EndpointInfo) -> None:
+        """See `NetworkMatches`."""
+        if remote.kind == "publisher":
+            for key in [key for key in self._incoming if key[:2] == (remote.id, process.id)]:
+                self._close_incoming(key)
+        else:
+            for outgoing_key, stream in list(self._outgoing.items()):
+                if outgoing_key[1] == process.id and remote.id in stream.remotes:
+                    self._release(outgoing_key, remote.id)
+        self._forget_selections(remote.id)
+
+    # ---- choosing -------------------------------------------------------------------------------------------------
+
+    def _choose(self, process: RemoteProcess, publisher: EndpointInfo, subscription: EndpointInfo) -> EngineHost | None:
+        shared = [host for name, host in self.hosts.items() if name in process.addresses]
+        candidates = [Candidate(host.name, host.capabilities, Probe(True)) for host in shared]
+        chosen = select(Match(publisher, subscription, same_host=False), candidates)
+        self.selections[publisher.id, subscription.id] = chosen
+        return None if chosen.choice is None else self.hosts[chosen.choice]
+
+    def _why_none(self, publisher: EndpointInfo, subscription: EndpointInfo) -> str:
+        reasons = self.selections[publisher.id, subscription.id].reasons
+        return "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "the two share no transport"
+
+    def _give_up(self, local: LocalPublisher | LocalSubscription, remote: EndpointInfo, error: LunarError) -> None:
+        local.notify(events.NoTransport(local.info, remote, str(error)))
+
+    def _forget_selections(self, endpoint_id: str) -> None:
+        for pair in [pair for pair in self.selections if endpoint_id in pair]:
+            del self.selections[pair]
+
+    # ---- outgoing -------------------------------------------------------------------------------------------------
+
+    def _changed(self, stream: OutgoingStream) -> None:
+        """The other end of a stream listens now, or something was lost, or a subscription came to it."""
+        key = (stream.stream.publisher_id, stream.stream.remote_id, stream.host.name)
+        if self._outgoing.get(key) is not stream:
+            return
+        process = self._processes[key]
+        if stream.native is not None:
+            for remote in list(stream.remotes.values()):
+                if (process, remote.id) not in stream.local.matches:
+                    self._matched(key, stream, process, remote)
+        report_losses(stream.local)
+
+    def _matched(self, key: _Key, stream: OutgoingStream, process: RemoteProcess, remote: EndpointInfo) -> None:
+        if stream.native is None:
+            return
+        release = partial(self._release, key, remote.id)
+        made = PublisherMatch(process, remote, stream.native, release, stream.upstream)
+        self._matchmaker.matched(stream.local, made)
+
+    def _release(self, key: _Key, remote_id: str) -> None:
+        stream = self._outgoing.get(key)
+        if stream is not None:
+            stream.remotes.pop(remote_id, None)
+            if not stream.remotes:
+                self._close_outgoing(key)
+
+    def _close_outgoing(self, key: _Key) -> None:
+        stream = self._outgoing.pop(key)
+        self._processes.pop(key, None)
+        stream.close()
+
+    # ---- incoming -------------------------------------------------------------------------------------------------
+
+    def _opened(self, process: RemoteProcess, remote: EndpointInfo, stream: IncomingStream, taker: Taker) -> None:
+        if taker.receiving is None or taker.local.reader._closed:
+            return
+        taker.local.reader._attach(taker.receiving)
+        made = SubscriptionMatch(process, remote, taker.receiving, partial(stream.upstream, taker))
+        self._matchmaker.matched(taker.local, made)
+
+    def _lost_some(self, stream: IncomingStream) -> None:
+        for taker in stream.takers.values():
+            report_losses(taker.local)
+
+    def _broken(self, process: RemoteProcess, stream: IncomingStream, reason: str) -> None:
+        self._faulted(str(process), reason)
+
+    def _remove_taker(self, key: _Key, subscription_id: str) -> None:
+        stream = self._incoming[key]
+        stream.remove(subscription_id)
+        if not stream.takers:
+            self._close_incoming(key)
+
+    def _close_incoming(self, key: _Key) -> None:
+        stream = self._incoming.pop(key)
+        self._processes.pop(key, None)
+        stream.close()
+
+    # ---- the end --------------------------------------------------------------------------------------------------
+
+    def forget(self, process: RemoteProcess) -> None:
+        """A process is gone; its endpoints were removed."""
+        for host in self.hosts.values():
+            with host.lock:
+                host.engine.forget(process.id)
+
+    def close(self) -> None:
+        """Closes every stream and engine."""
+        for key in list(self._outgoing):
+            self._close_outgoing(key)
+        for key in list(self._incoming):
+            self._close_incoming(key)
+        for host in self.hosts.values():
+            host.close()
+        self._loopback.close()
+
+    def close_after_fork(self) -> None:
+        """In a child process: closes its copies of the descriptors."""
+        for host in self.hosts.values():
+            host.engine.close_after_fork()
+        self._loopback.close()
+
+
+def _stream(publisher: EndpointInfo, process: RemoteProcess, host: EngineHost) -> Stream:
+    return Stream(
+        publisher_id=publisher.id,
+        topic=publisher.topic,
+        qos=publisher.qos,
+        reliable=publisher.qos.reliability == "reliable",
+        remote_id=process.id,
+        address=process.addresses[host.name],
+    )

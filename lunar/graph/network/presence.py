@@ -1,0 +1,160 @@
+"""Presence: all that a process is and has beyond its host; there if its range is the network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lunar._version import __version__
+from lunar.abc import Site
+from lunar.graph.network.board import Board
+from lunar.graph.network.engines import EngineHost
+from lunar.graph.network.loopback import Loopback
+from lunar.graph.network.network import Network
+
+if TYPE_CHECKING:
+    from lunar.abc import Discovery, NetworkTransport, Transport
+    from lunar.config import Config
+    from lunar.graph.control import ControlThread
+    from lunar.graph.descriptions import NodeInfo
+    from lunar.graph.endpoints import LocalPublisher, LocalSubscription
+    from lunar.graph.matchmaker import Matchmaker
+    from lunar.graph.network.remote import RemoteProcess
+    from lunar.graph.schemas import OwnSchemas
+    from lunar.graph.waiting import Bells
+
+__all__ = ["Presence", "Surroundings", "host_key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a participant takes part in a network with.
+
+    Attributes:
+        addresses: See `lunar.abc.Site`.
+        interfaces: Likewise.
+        discovery: Opens the board.
+        transports: Those to be used, the preferred ones first, with the settings of each.
+    """
+
+    addresses: tuple[str, ...]
+    interfaces: tuple[str, ...]
+    discovery: Callable[[Site], Discovery]
+    transports: tuple[tuple[NetworkTransport, dict[str, object]], ...]
+
+
+def host_key(config: Config) -> str:
+    """What processes that can meet without a network have in common: the running kernel and the runtime directory."""
+    directory = os.stat(config.runtime_dir)
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return hashlib.sha256(f"{boot_id} {directory.st_dev} {directory.st_ino}".encode()).hexdigest()[:32]
+
+
+class Presence:
+    """A process's board, engines and streams. Made and closed by any thread, used by the control thread.
+
+    Args:
+        config: Of the participant.
+        participant_id: Its id.
+        surroundings: What it takes part with.
+        transport: The transport within this host.
+        bells: This process's bells.
+        control: The control thread.
+        matchmaker: Hears of remote endpoints, and asks for matches with them.
+        schemas: What is told of this process's types.
+        faulted: Called with the name of a process that broke the rules, and the reason.
+
+    Raises:
+        TransportUnavailable: Discovery cannot run here.
+        ResourceExhausted: A limit was reached; nothing was left open.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        participant_id: str,
+        surroundings: Surroundings,
+        transport: Transport,
+        bells: Bells,
+        control: ControlThread,
+        matchmaker: Matchmaker,
+        schemas: OwnSchemas,
+        faulted: Callable[[str, str], object],
+    ) -> None:
+        self._control, self._matchmaker, self._schemas = control, matchmaker, schemas
+        self._told: set[str] = set()
+        with ExitStack() as undo:
+            hosts = []
+            for each, settings in surroundings.transports:
+                engine = each.open(_site(config, participant_id, surroundings, settings))
+                undo.callback(engine.close)
+                hosts.append(EngineHost(each.name, each.capabilities, engine, control))
+            discovery = surroundings.discovery(_site(config, participant_id, surroundings, {}))
+            undo.callback(discovery.close)
+            loopback = Loopback(transport, bells)
+            self._discovery = discovery
+            self.network = Network(hosts, control, matchmaker, loopback, transport, config.pool_bytes, faulted)
+            record = {
+                "id": participant_id,
+                "host": socket.gethostname() or "?",
+                "host_key": host_key(config),
+                "pid": os.getpid(),
+                "uid": os.geteuid(),
+                "version": __version__,
+                "transports": {host.name: dict(host.engine.address) for host in hosts},
+            }
+            self.board = Board(discovery, record, matchmaker, self.network.forget, faulted)
+            undo.pop_all()
+
+    def begin(self) -> None:
+        """Takes part from now on."""
+        self._matchmaker.network = self.network
+        self.network.start()
+        self.board.introduce()
+        self._control.watch(self.board.fileno(), self.board.serve)
+        self.board.serve()
+
+    @property
+    def processes(self) -> list[RemoteProcess]:
+        """Those of other hosts."""
+        return list(self.board.processes.values())
+
+    def add_node(self, node: NodeInfo) -> None:
+        """Tells the others of a node."""
+        self.board.post_node(node)
+
+    def remove_node(self, full_name: str) -> None:
+        """Tells the others that a node is gone."""
+        self.board.withdraw_node(full_name)
+
+    def add_endpoint(self, local: LocalPublisher | LocalSubscription) -> None:
+        """Tells the others of an endpoint."""
+        schema = self._schemas.operation(local.described, local.info.type_hash, self._told)
+        self.board.post_endpoint(local.info, schema)
+
+    def remove_endpoint(self, endpoint_id: str) -> None:
+        """Tells the others that an endpoint is gone."""
+        self.board.withdraw_endpoint(endpoint_id)
+
+    def close(self) -> None:
+        """Leaves."""
+        self._matchmaker.network = None
+        self._control.unwatch(self.board.fileno())
+        self.board.close()
+        self.network.close()
+
+    def close_after_fork(self) -> None:
+        """In a child process: closes its copies of the descriptors."""
+        self._matchmaker.network = None
+        self._discovery.close_after_fork()
+        self.network.close_after_fork()
+
+
+def _site(config: Config, participant_id: str, surroundings: Surroundings, settings: dict[str, object]) -> Site:
+    return Site(participant_id, config.domain, surroundings.addresses, surroundings.interfaces, settings)

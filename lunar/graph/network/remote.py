@@ -1,0 +1,74 @@
+"""RemoteProcess: a process on another host, as it has told of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from lunar.errors import PeerFault
+from lunar.graph.descriptions import EndpointInfo, Fields, NodeInfo
+from lunar.graph.schemas import SchemaTexts
+
+if TYPE_CHECKING:
+    from lunar import abc
+
+__all__ = ["MAX_BODY_BYTES", "RemoteProcess"]
+
+MAX_BODY_BYTES: Final = 1 << 20
+_MAX_PID: Final = 2**31 - 1
+_MAX_UID: Final = 2**32 - 1
+_MAX_TRANSPORTS: Final = 16
+_MAX_HOST_NAME: Final = 255
+
+
+class RemoteProcess:
+    """What a link is to a process of this host, to the matchmaker.
+
+    Args:
+        record: What it posted of itself, unchecked.
+
+    Attributes:
+        id: Its participant id.
+        host: Name of its host, for people.
+        host_key: Identity of its host and runtime directory: processes with the same one meet without a network.
+        pid: Its process id, by its own word.
+        uid: Its user id, likewise.
+        addresses: By transport, what its engines must be told to reach it; unchecked.
+        nodes: Its nodes by full name.
+        endpoints: Its endpoints by id.
+        schemas: What it has told of message types.
+        receivers: None: it shares no memory with us.
+        said_bye: It has taken everything back before it went.
+        closed: It is gone.
+
+    Raises:
+        PeerFault: The record is not one.
+    """
+
+    def __init__(self, record: Mapping[str, object]) -> None:
+        fields = Fields(record, "process")
+        self.id = fields.hex_id("id")
+        self.host = fields.text("host", _MAX_HOST_NAME)
+        self.host_key = fields.hex_id("host_key")
+        self.pid = fields.integer("pid", 0, _MAX_PID)
+        self.uid = fields.integer("uid", 0, _MAX_UID)
+        self.addresses = _addresses(record.get("transports"), fields)
+        self.nodes: dict[str, NodeInfo] = {}
+        self.endpoints: dict[str, EndpointInfo] = {}
+        self.schemas = SchemaTexts()
+        self.receivers: dict[str, abc.ReceiverEnd] = {}
+        self.said_bye = self.closed = False
+
+    def __str__(self) -> str:
+        return f"the process with pid {self.pid} on {self.host}"
+
+
+def _addresses(value: object, fields: Fields) -> dict[str, Mapping[str, object]]:
+    if not isinstance(value, dict) or len(value) > _MAX_TRANSPORTS:
+        raise fields.fault("transports", "a mapping from names to addresses is needed")
+    found: dict[str, Mapping[str, object]] = {}
+    for name, address in value.items():
+        if not isinstance(name, str) or not isinstance(address, dict):
+            raise PeerFault("one of its transports has no address")
+        found[name] = address
+    return found

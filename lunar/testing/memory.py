@@ -1,0 +1,315 @@
+"""Hosts that are none: discovery and a transport between processes' parts of one process, for tests without a network.
+
+Two runtime directories make two participants of one process, which do not meet as on one host. With these they meet as
+over a network that loses nothing, or what it is told to.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lunar import abc
+from lunar.errors import PeerFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MemoryDiscovery", "MemoryTransport"]
+
+
+class _Wake:
+    """An eventfd: readable while there is something to do."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def set(self) -> None:
+        if self.fd >= 0:
+            os.eventfd_write(self.fd, 1)
+
+    def clear(self) -> None:
+        try:
+            os.eventfd_read(self.fd)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+_lock = threading.RLock()
+_boards: dict[int, list[MemoryDiscovery]] = {}
+_engines: dict[str, _Engine] = {}
+
+
+class MemoryDiscovery(abc.Discovery):
+    """A board that the participants of this process share.
+
+    Args:
+        site: Whose it is; its domain says which board.
+    """
+
+    def __init__(self, site: abc.Site) -> None:
+        self._source = site.participant_id
+        self._posted: dict[bytes, bytes] = {}
+        self._news: deque[abc.News] = deque()
+        self._wake = _Wake()
+        with _lock:
+            self._others = _boards.setdefault(site.domain, [])
+            for other in self._others:
+                for key, body in other._posted.items():
+                    self._hear(abc.News(other._source, key, body))
+            self._others.append(self)
+
+    def _hear(self, news: abc.News) -> None:
+        self._news.append(news)
+        self._wake.set()
+
+    def _tell(self, news: abc.News) -> None:
+        for other in self._others:
+            if other is not self:
+                other._hear(news)
+
+    def post(self, key: bytes, body: bytes) -> None:
+        """See `lunar.abc.Discovery`."""
+        with _lock:
+            self._posted[key] = body
+            self._tell(abc.News(self._source, key, body))
+
+    def withdraw(self, key: bytes) -> None:
+        """See `lunar.abc.Discovery`."""
+        with _lock:
+            if self._posted.pop(key, None) is not None:
+                self._tell(abc.News(self._source, key, None))
+
+    def fileno(self) -> int:
+        """See `lunar.abc.Discovery`."""
+        return self._wake.fd
+
+    def take(self) -> list[abc.News]:
+        """See `lunar.abc.Discovery`."""
+        with _lock:
+            self._wake.clear()
+            taken = list(self._news)
+            self._news.clear()
+            return taken
+
+    def close(self) -> None:
+        """See `lunar.abc.Discovery`."""
+        with _lock:
+            if self in self._others:
+                self._others.remove(self)
+                self._tell(abc.News(self._source, b"", None))
+            self._wake.close()
+
+    def close_after_fork(self) -> None:
+        """See `lunar.abc.Discovery`."""
+        self._wake.close()
+
+
+class MemoryTransport(abc.NetworkTransport):
+    """Carries samples between participants of this process.
+
+    Attributes:
+        window: Parcels of a stream that may be on their way.
+        lose: Asked for each parcel of a best-effort stream whether it is lost; by its sequence number.
+    """
+
+    window = 64
+
+    def __init__(self, lose: Callable[[int], bool] | None = None) -> None:
+        self.lose = lose
+
+    @property
+    def name(self) -> str:
+        """Its name, "memory"."""
+        return "memory"
+
+    @property
+    def capabilities(self) -> abc.Capabilities:
+        """Reliable, with copies; a message is limited by memory alone."""
+        return abc.Capabilities(reach="network", reliable=True)
+
+    def probe(self) -> abc.Probe:
+        """It needs nothing."""
+        return abc.Probe(True)
+
+    def open(self, site: abc.Site) -> abc.Engine:
+        """Starts to take part."""
+        return _Engine(site.participant_id, self)
+
+
+class _Engine(abc.Engine):
+    def __init__(self, participant_id: str, transport: MemoryTransport) -> None:
+        self.id = participant_id
+        self.transport = transport
+        self.outgoing: dict[tuple[str, str], _Outgoing] = {}
+        self.incoming: dict[tuple[str, str], _Incoming] = {}
+        self.calls: deque[Callable[[], None]] = deque()
+        self.wake = _Wake()
+        with _lock:
+            _engines[participant_id] = self
+
+    @property
+    def address(self) -> Mapping[str, object]:
+        return {"participant": self.id}
+
+    def fileno(self) -> int:
+        return self.wake.fd
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Has the engine do something in its next work."""
+        self.calls.append(function)
+        self.wake.set()
+
+    def work(self) -> float | None:
+        self.wake.clear()
+        while True:
+            with _lock:
+                if not self.calls:
+                    return None
+                function = self.calls.popleft()
+            function()
+
+    def _check(self, stream: abc.Stream) -> None:
+        if stream.address.get("participant") != stream.remote_id:
+            raise PeerFault("its address is none of the memory transport")
+
+    def open_outgoing(self, stream: abc.Stream, handler: abc.OutgoingHandler) -> abc.Outgoing:
+        self._check(stream)
+        with _lock:
+            made = self.outgoing[stream.publisher_id, stream.remote_id] = _Outgoing(self, stream, handler)
+            made.pair()
+        return made
+
+    def open_incoming(self, stream: abc.Stream, handler: abc.IncomingHandler) -> abc.Incoming:
+        self._check(stream)
+        with _lock:
+            made = self.incoming[stream.publisher_id, stream.remote_id] = _Incoming(self, stream, handler)
+            other = _engines.get(stream.remote_id)
+            sending = None if other is None else other.outgoing.get((stream.publisher_id, self.id))
+            if sending is not None:
+                sending.pair()
+        return made
+
+    def forget(self, remote_id: str) -> None:
+        """Nothing is kept."""
+
+    def close(self) -> None:
+        with _lock:
+            _engines.pop(self.id, None)
+        self.wake.close()
+
+    def close_after_fork(self) -> None:
+        self.wake.close()
+
+
+class _Outgoing(abc.Outgoing):
+    def __init__(self, engine: _Engine, stream: abc.Stream, handler: abc.OutgoingHandler) -> None:
+        self.engine, self.stream, self.handler = engine, stream, handler
+        self.other: _Incoming | None = None
+        self.on_its_way = 0
+        self.refused = False
+
+    def pair(self) -> None:
+        other = _engines.get(self.stream.remote_id)
+        incoming = None if other is None else other.incoming.get((self.stream.publisher_id, self.engine.id))
+        if self.other is None and incoming is not None:
+            self.other, incoming.other = incoming, self
+            self.on_its_way = 0
+            self.engine.call(self.handler.connected)
+
+    def start(self, last_sequence: int, newest_sequence: int) -> None:
+        other = self.other
+        if other is not None:
+            other.engine.call(lambda: other.begin(last_sequence, newest_sequence))
+
+    def send(self, parcel: abc.Parcel) -> bool:
+        other = self.other
+        with _lock:
+            if other is None or self.on_its_way >= self.engine.transport.window:
+                self.refused = True
+                return False
+            lose = self.engine.transport.lose
+            if not self.stream.reliable and lose is not None and lose(parcel.sequence_number):
+                other.engine.call(lambda: other.count_lost(self))
+                return True
+            self.on_its_way += 1
+            other.parcels.append(replace(parcel, payload=bytes(parcel.payload)))
+            other.engine.call(other.deliver)
+        return True
+
+    def taken(self, count: int) -> None:
+        with _lock:
+            self.on_its_way -= count
+            refused, self.refused = self.refused, False
+        if refused:
+            self.engine.call(self.handler.writable)
+
+    @property
+    def unacknowledged(self) -> int:
+        return self.on_its_way if self.stream.reliable else 0
+
+    def close(self) -> None:
+        with _lock:
+            self.engine.outgoing.pop((self.stream.publisher_id, self.stream.remote_id), None)
+            other, self.other = self.other, None
+            if other is not None:
+                other.part("the publisher closed the stream")
+
+
+class _Incoming(abc.Incoming):
+    def __init__(self, engine: _Engine, stream: abc.Stream, handler: abc.IncomingHandler) -> None:
+        self.engine, self.stream, self.handler = engine, stream, handler
+        self.other: _Outgoing | None = None
+        self.parcels: deque[abc.Parcel] = deque()
+        self.blocked = False
+        self.lost = 0
+        self.closed = False
+
+    def begin(self, last_sequence: int, newest_sequence: int) -> None:
+        if not self.closed:
+            self.handler.started(last_sequence, newest_sequence)
+
+    def deliver(self) -> None:
+        while self.parcels and not self.blocked and not self.closed:
+            if not self.handler.deliver(self.parcels[0]):
+                self.blocked = True
+                return
+            self.parcels.popleft()
+            if self.other is not None:
+                self.other.taken(1)
+
+    def count_lost(self, sender: _Outgoing) -> None:
+        self.lost += 1
+        lost = self.lost
+        if not self.closed:
+            self.handler.lost(1)
+            sender.engine.call(lambda: sender.handler.losses(lost))
+
+    def resume(self) -> None:
+        self.blocked = False
+        self.engine.call(self.deliver)
+
+    def part(self, reason: str) -> None:
+        """The other end is gone."""
+        self.other = None
+        self.engine.call(lambda: None if self.closed else self.handler.stopped(reason))
+
+    def close(self) -> None:
+        with _lock:
+            if self.closed:
+                return
+            self.closed = True
+            self.engine.incoming.pop((self.stream.publisher_id, self.stream.remote_id), None)
+            other, self.other = self.other, None
+            if other is not None:
+                other.other = None
+                other.engine.call(lambda: other.handler.disconnected("the subscriptions there are closed"))

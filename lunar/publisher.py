@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from lunar._native._bus import Writer, WriterMatch
+from lunar._native._bus import Writer
 from lunar.errors import ResourceExhausted
 from lunar.graph.descriptions import EndpointInfo
-from lunar.graph.endpoints import LocalPublisher
+from lunar.graph.endpoints import LocalPublisher, PublisherMatch
 from lunar.qos import spin_ns
 from lunar.statistics import MatchStatistics, PublisherStatistics
 
@@ -113,7 +113,7 @@ class Publisher(Writer[T]):
         """What was published, waited for and lost so far, also by match."""
         with self._local.lock:
             present, ended = list(self._local.matches.values()), sum(self._local.ended_lost.values())
-        matches = tuple(_match_statistics(match.native, match.remote) for match in present)
+        matches = tuple(_match_statistics(match) for match in present)
         return PublisherStatistics(
             topic=self.topic,
             published=self._published,
@@ -170,15 +170,17 @@ class MessagePublisher(Publisher[M]):
             """
 
 
-def _match_statistics(native: WriterMatch, remote: EndpointInfo) -> MatchStatistics:
+def _match_statistics(match: PublisherMatch) -> MatchStatistics:
+    native, remote, lost = match.native, match.remote, match.losses()
     return MatchStatistics(
         subscription_id=remote.id,
         node_name=remote.node_name,
         pid=remote.pid,
         queued=native.queued,
         held=native.held,
-        lost_overwritten=native.lost_overwritten,
-        lost_held=native.lost_held,
-        lost_expired=native.lost_expired,
+        lost_overwritten=lost["overwritten"],
+        lost_held=lost["held"],
+        lost_expired=lost["expired"],
+        lost_network=lost.get("network", 0),
         waits=native.waits,
     )

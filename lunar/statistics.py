@@ -1,11 +1,13 @@
 """What `Publisher.statistics()` and `Subscription.statistics()` return: every loss under its cause.
 
 All counts start at zero when the endpoint (or the match) is created and never go back, unless the
-field says that it is the present state. A loss has one of three causes:
+field says that it is the present state. A loss has one of five causes:
 
 - overwritten: under keep_last, a newer sample took its place before it was taken;
 - held: the subscription kept so many samples that no more could be handed to it;
-- expired: it was older than the publisher's lifespan when its turn came.
+- expired: it was older than the publisher's lifespan when its turn came;
+- network: it was lost on its way between two hosts, which only best-effort delivery allows;
+- invalid: it came from another host and is not what its message type says.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class MatchStatistics:
         lost_overwritten: Samples lost because newer ones overwrote them.
         lost_held: Samples lost because the subscription holds too many.
         lost_expired: Samples lost because they outlived their lifespan.
+        lost_network: Samples lost on the way between two hosts.
         waits: How often this match made the publisher wait.
     """
 
@@ -45,11 +48,12 @@ class MatchStatistics:
     lost_held: int
     lost_expired: int
     waits: int
+    lost_network: int = 0
 
     @property
     def lost(self) -> int:
         """Samples that this match lost, whatever the cause."""
-        return self.lost_overwritten + self.lost_held + self.lost_expired
+        return self.lost_overwritten + self.lost_held + self.lost_expired + self.lost_network
 
     def to_dict(self) -> dict[str, object]:
         """Returns JSON-ready values, `lost` included."""
@@ -95,6 +99,8 @@ class SubscriptionMatchStatistics:
         lost_overwritten: Samples lost because newer ones overwrote them.
         lost_held: Samples lost because this subscription holds too many.
         lost_expired: Samples lost because they outlived their lifespan.
+        lost_network: Samples lost on the way between two hosts.
+        lost_invalid: Samples from another host that are not what the message type says.
     """
 
     publisher_id: str
@@ -104,11 +110,14 @@ class SubscriptionMatchStatistics:
     lost_overwritten: int
     lost_held: int
     lost_expired: int
+    lost_network: int = 0
+    lost_invalid: int = 0
 
     @property
     def lost(self) -> int:
         """Samples that this match lost, whatever the cause."""
-        return self.lost_overwritten + self.lost_held + self.lost_expired
+        known = self.lost_overwritten + self.lost_held + self.lost_expired
+        return known + self.lost_network + self.lost_invalid
 
     def to_dict(self) -> dict[str, object]:
         """Returns JSON-ready values, `lost` included."""
@@ -126,6 +135,8 @@ class SubscriptionStatistics:
         lost_overwritten: Samples lost because newer ones overwrote them.
         lost_held: Samples lost because this subscription holds too many.
         lost_expired: Samples lost because they outlived their lifespan.
+        lost_network: Samples lost on the way between two hosts.
+        lost_invalid: Samples from another host that are not what the message type says.
         matches: The matches that exist now.
     """
 
@@ -136,11 +147,14 @@ class SubscriptionStatistics:
     lost_held: int
     lost_expired: int
     matches: tuple[SubscriptionMatchStatistics, ...] = ()
+    lost_network: int = 0
+    lost_invalid: int = 0
 
     @property
     def lost(self) -> int:
         """Samples lost, whatever the cause."""
-        return self.lost_overwritten + self.lost_held + self.lost_expired
+        known = self.lost_overwritten + self.lost_held + self.lost_expired
+        return known + self.lost_network + self.lost_invalid
 
     def to_dict(self) -> dict[str, object]:
         """Returns JSON-ready values, `lost` included."""

@@ -8,10 +8,10 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from lunar._native._bus import Reader, ReaderMatch
+from lunar._native._bus import Reader
 from lunar.errors import ClosedError
 from lunar.graph.descriptions import EndpointInfo
-from lunar.graph.endpoints import LocalSubscription
+from lunar.graph.endpoints import LocalSubscription, SubscriptionMatch
 from lunar.qos import spin_ns
 from lunar.statistics import SubscriptionMatchStatistics, SubscriptionStatistics
 
@@ -109,7 +109,7 @@ class Subscription(Reader[T_co]):
         local = self._local
         with local.lock:
             present, ended = list(local.matches.values()), dict(local.ended_lost)
-        matches = tuple(_match_statistics(match.native, match.remote) for match in present)
+        matches = tuple(_match_statistics(match) for match in present)
         return SubscriptionStatistics(
             topic=self.topic,
             received=self._received,
@@ -117,6 +117,8 @@ class Subscription(Reader[T_co]):
             lost_overwritten=ended.get("overwritten", 0) + sum(match.lost_overwritten for match in matches),
             lost_held=ended.get("held", 0) + sum(match.lost_held for match in matches),
             lost_expired=self._expired,  # also of publishers that are gone, when their samples' turn came
+            lost_network=ended.get("network", 0) + sum(match.lost_network for match in matches),
+            lost_invalid=ended.get("invalid", 0) + sum(match.lost_invalid for match in matches),
             matches=matches,
         )
 
@@ -163,13 +165,16 @@ class Subscription(Reader[T_co]):
         return f"<{'closed ' if self._closed else ''}Subscription of {self.topic}>"
 
 
-def _match_statistics(native: ReaderMatch, remote: EndpointInfo) -> SubscriptionMatchStatistics:
+def _match_statistics(match: SubscriptionMatch) -> SubscriptionMatchStatistics:
+    remote, lost = match.remote, match.losses()
     return SubscriptionMatchStatistics(
         publisher_id=remote.id,
         node_name=remote.node_name,
         pid=remote.pid,
-        received=native.received,
-        lost_overwritten=native.lost_overwritten,
-        lost_held=native.lost_held,
-        lost_expired=native.lost_expired,
+        received=match.native.received,
+        lost_overwritten=lost["overwritten"],
+        lost_held=lost["held"],
+        lost_expired=lost["expired"],
+        lost_network=lost.get("network", 0),
+        lost_invalid=lost.get("invalid", 0),
     )

@@ -118,6 +118,8 @@ def _report_losses(subscription: Subscription[object]) -> None:
         "overwritten before they were taken": counts.lost_overwritten,
         "because too many were held": counts.lost_held,
         "expired": counts.lost_expired,
+        "on the network": counts.lost_network,
+        "not what their type says": counts.lost_invalid,
     }
     if counts.lost:
         published = plural(counts.lost + counts.received, "message")

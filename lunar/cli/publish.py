@@ -121,5 +121,6 @@ def _report(publisher: Publisher[object], duration_s: float, request: PublishReq
         if match.lost:
             write_warning(
                 f"{match.node_name} (pid {match.pid}) lost {plural(match.lost, 'message')}: {match.lost_overwritten:,} "
-                f"overwritten, {match.lost_held:,} held back, {match.lost_expired:,} expired"
+                f"overwritten, {match.lost_held:,} held back, {match.lost_expired:,} expired, "
+                f"{match.lost_network:,} lost on the network"
             )

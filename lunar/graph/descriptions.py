@@ -115,6 +115,7 @@ class NodeInfo:
         pid: Process id as seen from here; 0 if the process is outside of this pid namespace.
         uid: The user that the process runs as.
         endpoints: Its publishers and subscriptions, in the order of their creation.
+        host: Name of its host if that is another one, else "".
     """
 
     name: str
@@ -122,6 +123,7 @@ class NodeInfo:
     pid: int
     uid: int
     endpoints: tuple[EndpointInfo, ...] = ()
+    host: str = ""
 
     @property
     def full_name(self) -> str:
@@ -136,17 +138,19 @@ class NodeInfo:
             "full_name": self.full_name,
             "pid": self.pid,
             "uid": self.uid,
+            "host": self.host,
             "endpoints": [endpoint.to_dict() for endpoint in self.endpoints],
         }
 
     @classmethod
-    def from_dict(cls, data: object, *, pid: int | None = None, uid: int | None = None) -> NodeInfo:
+    def from_dict(cls, data: object, *, pid: int | None = None, uid: int | None = None, host: str = "") -> NodeInfo:
         """Reads a node that a peer described.
 
         Args:
             data: What `to_dict` returned, or anything at all.
             pid: The peer's process id as the kernel states it; replaces what the peer says.
             uid: The peer's user id as the kernel states it; replaces what the peer says.
+            host: Where it is, as its process says; "" on this host.
 
         Raises:
             PeerFault: Something is missing or not valid, or an endpoint says it is another node's.
@@ -157,9 +161,10 @@ class NodeInfo:
             namespace=fields.namespace("namespace"),
             pid=fields.integer("pid", 0, _MAX_PID) if pid is None else pid,
             uid=fields.integer("uid", 0, _MAX_UID) if uid is None else uid,
+            host=host,
         )
         described = fields.items("endpoints", _MAX_ENDPOINTS_PER_NODE)
-        endpoints = tuple(EndpointInfo.from_dict(item, pid=node.pid) for item in described)
+        endpoints = tuple(EndpointInfo.from_dict(item, pid=node.pid, host=host) for item in described)
         for endpoint in endpoints:
             if endpoint.node_name != node.full_name:
                 raise fields.fault("endpoints", f"one belongs to {endpoint.node_name}, not to {node.full_name}")

@@ -600,4 +600,4 @@ def _bare(node: NodeInfo) -> dict[str, object]:
 
 def _with_endpoints(node: NodeInfo, endpoints: list[EndpointInfo]) -> NodeInfo:
     own = tuple(endpoint for endpoint in endpoints if endpoint.node_name == node.full_name)
-    return NodeInfo(node.name, node.namespace, node.pid, node.uid, own)
+    return replace(node, endpoints=own)

@@ -152,7 +152,7 @@ class Board:
     def _learn(self, process: RemoteProcess, record: _Record) -> None:
         match record.get("kind"):
             case "node":
-                node = NodeInfo.from_dict(record.get("node"))
+                node = NodeInfo.from_dict(record.get("node"), host=process.host)
                 process.nodes[node.full_name] = node
                 if len(process.nodes) > _MAX_NODES:
                     raise PeerFault(f"it announces more than {_MAX_NODES} nodes")

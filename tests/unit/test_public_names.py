@@ -20,7 +20,8 @@ NAMES = {
         __version__
     """,
     "lunar.events": """
-        DeadlineMissed EndpointEvent Event IncompatibleQoS LivelinessLost LossCause Matched PeerFaulted SamplesLost
+        DeadlineMissed EndpointEvent Event IncompatibleQoS LivelinessLost LossCause Matched NoTransport PeerFaulted
+        SamplesLost
         Severity TypeMismatch Unmatched
     """,
     "lunar.qos": """
@@ -55,8 +56,8 @@ MEMBERS = {
         deadline_s depth durability from_dict history lease_s lifespan_s liveliness priority reliability replace
         resources to_dict
     """,
-    "EndpointInfo": "from_dict id kind node_name pid qos to_dict topic type_hash type_name",
-    "NodeInfo": "endpoints from_dict full_name name namespace pid to_dict uid",
+    "EndpointInfo": "from_dict host id kind node_name pid qos to_dict topic type_hash type_name",
+    "NodeInfo": "endpoints from_dict full_name host name namespace pid to_dict uid",
     "GraphSnapshot": "endpoints from_dict nodes schemas to_dict unreachable",
 }
 

@@ -7,6 +7,7 @@ speak one line of JSON a call and one an answer, over the program's standard inp
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import os
@@ -136,9 +137,14 @@ class Child:
 
     def close(self) -> int:
         """Lets it end by itself, kills it if it does not, and returns its exit code; a second call does the same."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._close_input()
         return self.wait()
+
+    def _close_input(self) -> None:
+        if self._process.stdin is not None:
+            # What it never read, because it has ended, is still in the buffer.
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
 
     def wait(self) -> int:
         """Waits for its end and returns its exit code; one that takes too long is killed."""
@@ -147,9 +153,9 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._close_input()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         return code
 
     def __enter__(self) -> Self:

@@ -1,5 +1,6 @@
 """A process that answers calls."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,15 @@ def test_an_end_before_the_answer_is_told(child: Child) -> None:
     with pytest.raises(ChildFailed, match="has ended with code 3"):
         child.call("end", code=3)
     assert child.close() == 3
+
+
+def test_a_call_of_one_that_was_killed_is_told_and_does_not_disturb_its_close(child: Child) -> None:
+    child.call("echo", value=None)
+    os.kill(child.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(ChildFailed, match="has ended"):
+        child.call("echo", value=None)
+    assert child.close() == -signal.SIGKILL
 
 
 def test_no_answer_in_time_is_told(child: Child) -> None:

@@ -12,6 +12,9 @@ Nothing here imports a test framework, so it works with any of them::
 
 from lunar.testing.child import Child, ChildFailed, serve
 from lunar.testing.collector import Collector, HasEvents, collect
+from lunar.testing.forwarder import Forwarder, ForwarderStatistics
+from lunar.testing.hosts import Host, Hosts, lab_unavailable, remove_leftovers
+from lunar.testing.impairment import Impairment, LineStatistics
 from lunar.testing.isolation import isolated
 from lunar.testing.memory import MemoryDiscovery, MemoryTransport
 from lunar.testing.payload import NUMBERED_BYTES, numbered, read_number
@@ -30,6 +33,14 @@ __all__ = [
     # Other hosts
     "MemoryDiscovery",
     "MemoryTransport",
+    "Forwarder",
+    "ForwarderStatistics",
+    "Host",
+    "Hosts",
+    "Impairment",
+    "LineStatistics",
+    "lab_unavailable",
+    "remove_leftovers",
     # Messages
     "NUMBERED_BYTES",
     "numbered",

@@ -1,7 +1,7 @@
 # Everything a developer or CI runs. Every target does its own set-up in .venv; `make` alone lists them.
 #
 # Variables: PYTHON (the interpreter .venv is made from, 3.11 or later), ARGS (more arguments for pytest, `lunar perf
-# compare` or the demo), TESTS (what `make test` runs, default all of tests/).
+# compare`, the lab or the demo), TESTS (what `make test` runs, default all of tests/).
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -149,6 +149,10 @@ demo: $(VENV)/.demo $(VENV)/.native  ## stream photographs and telemetry between
 .PHONY: bench
 bench: $(VENV)/.compare $(VENV)/.native  ## lunar perf compare: Lunar and its peers, interleaved in one run
 	$(BIN)/lunar perf compare $(ARGS)
+
+.PHONY: hosts
+hosts: $(VENV)/.native  ## a lab of three hosts on this one, until Ctrl-C; needs root (docs/lab.md)
+	@$(BIN)/python -P -m lunar.testing.lab --scripts build/hosts $(ARGS)
 
 .PHONY: clean
 clean:  ## remove everything that make made, .venv included

@@ -157,6 +157,8 @@ class Hosts:
         self._switch = f"{self._prefix}switch"
         self._hosts: list[Host] = []
         self._impaired: dict[tuple[str, int], Forwarder] = {}
+        self._cut: set[tuple[str, int]] = set()
+        self._closed = False
         with ExitStack() as stack:
             folder = Path(tempfile.mkdtemp(prefix=f"lunar-lab-{os.getpid()}-"))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -165,6 +167,9 @@ class Hosts:
                 namespaces.call_in(self._switch, partial(links.add_bridge, f"{_BRIDGE}{network}"))
             for number in range(1, count + 1):
                 self._add(number, folder, networks, stack)
+            for host in self._hosts:
+                for network in range(networks):
+                    self._wait_until_up(host, network)
             self._undo = stack.pop_all()
 
     def _create(self, namespace: str, stack: ExitStack) -> None:
@@ -198,13 +203,26 @@ class Hosts:
         namespaces.call_in(self._switch, far_end)
         host.call(near_end)
 
+    def _wait_until_up(self, host: Host, network: int) -> None:
+        if (host.name, network) in self._cut:
+            return
+        for link in (_port(host, network), *_detour(host, network)[: 2 * self._is_impaired(host, network)]):
+            namespaces.call_in(self._switch, partial(links.wait_until_up, link))
+        host.call(lambda: links.wait_until_up(host.interfaces[network]))
+
+    def _is_impaired(self, host: Host, network: int) -> bool:
+        return (host.name, network) in self._impaired
+
     def cut(self, host: Host, network: int = 0) -> None:
         """Pulls a host's cable: its interface loses the carrier, and nothing passes in either direction."""
+        self._cut.add((host.name, network))
         namespaces.call_in(self._switch, lambda: links.set_up(_port(host, network), False))
 
     def mend(self, host: Host, network: int = 0) -> None:
-        """Puts the cable back."""
+        """Puts the cable back, and returns when it carries again."""
+        self._cut.discard((host.name, network))
         namespaces.call_in(self._switch, lambda: links.set_up(_port(host, network)))
+        self._wait_until_up(host, network)
 
     def set_mtu(self, mtu_bytes: int, host: Host | None = None, network: int = 0) -> None:
         """Sets the longest IP packet that a network carries.
@@ -221,7 +239,7 @@ class Hosts:
             host.call(lambda: links.set_mtu(host.interfaces[network], mtu_bytes))
             return
         for each in self._hosts:
-            for link in (_port(each, network), *_detour(each, network)[: 2 * ((each.name, network) in self._impaired)]):
+            for link in (_port(each, network), *_detour(each, network)[: 2 * self._is_impaired(each, network)]):
                 namespaces.call_in(self._switch, partial(links.set_mtu, link, mtu_bytes))
             each.call(partial(links.set_mtu, each.interfaces[network], mtu_bytes))
         namespaces.call_in(self._switch, lambda: links.set_mtu(f"{_BRIDGE}{network}", mtu_bytes))
@@ -257,23 +275,31 @@ class Hosts:
             links.send_whole_frames(joint)
 
         def undo() -> None:
-            if self._impaired.pop(key, None) is not None:
+            self._impaired.pop(key, None)
+            if not self._closed:  # else it goes with its namespace
                 namespaces.call_in(self._switch, lambda: links.remove_link(inner))
                 namespaces.call_in(self._switch, lambda: links.enslave(port, f"{_BRIDGE}{network}"))
+                self._wait_until_up(host, network)
 
         namespaces.call_in(self._switch, detour)
         host.call(lambda: links.send_whole_frames(host.interfaces[network]))
         start = partial(Forwarder, port, inner, impairment or Impairment(), seed, undo)
-        forwarder = self._impaired[key] = namespaces.call_in(self._switch, start)
+        try:
+            forwarder = self._impaired[key] = namespaces.call_in(self._switch, start)
+        except BaseException:
+            undo()
+            raise
         namespaces.call_in(self._switch, lambda: links.enslave(port, None))
         namespaces.call_in(self._switch, lambda: links.enslave(joint, f"{_BRIDGE}{network}"))
+        self._wait_until_up(host, network)
         return forwarder
 
     def close(self) -> None:
         """Ends what was started on the hosts, and removes them; a second call does nothing."""
-        for forwarder in list(self._impaired.values()):
-            forwarder.mend()
-        self._undo.close()
+        self._closed = True
+        with self._undo:
+            for forwarder in list(self._impaired.values()):
+                forwarder.mend()
 
     def __getitem__(self, index: int) -> Host:
         return self._hosts[index]

@@ -10,9 +10,11 @@ import fcntl
 import ipaddress
 import socket
 import struct
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from lunar import errors
 from lunar.testing import namespaces
 
 if TYPE_CHECKING:
@@ -29,9 +31,12 @@ __all__ = [
     "set_mtu",
     "set_up",
     "skip_address_probing",
+    "wait_until_up",
 ]
 
 _MULTICAST: Final = "224.0.0.0/4"
+_UP_WITHIN_S: Final = 5.0
+_BR_STATE_FORWARDING: Final = 3
 _SIOCGIFMTU: Final = 0x8921
 _SIOCETHTOOL: Final = 0x8946
 # ETHTOOL_STXCSUM, ETHTOOL_SSG, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO of linux/ethtool.h
@@ -87,6 +92,27 @@ def set_up(link: str, up: bool = True) -> None:
     """Sets a link up or down."""
     with _netlink() as netlink:
         netlink.link("set", index=_index(link), state="up" if up else "down")
+
+
+def wait_until_up(link: str) -> None:
+    """Waits until a link carries frames: it has a carrier, and if it is in a bridge, that forwards them.
+
+    The kernel sees to both in the background; a packet sent before would be lost.
+
+    Raises:
+        TimeoutError: It did not within 5 s.
+    """
+    give_up_at = time.monotonic() + _UP_WITHIN_S
+    with _netlink() as netlink:
+        index = _index(link)
+        while True:
+            (message,) = netlink.get_links(index)
+            port = message.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA", "IFLA_BRPORT_STATE")
+            if message.get_attr("IFLA_OPERSTATE") == "UP" and port in (None, _BR_STATE_FORWARDING):
+                return
+            if time.monotonic() > give_up_at:
+                raise errors.TimeoutError(f"{link} is not up after {_UP_WITHIN_S} s")
+            time.sleep(0.001)
 
 
 def set_mtu(link: str, mtu_bytes: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lunar import errors, testing
-from lunar.testing import links, namespaces
+from lunar.testing import lab, links, namespaces
 
 REASON = testing.lab_unavailable()
 pytestmark = [pytest.mark.privileged, pytest.mark.skipif(REASON is not None, reason=f"no lab of hosts: {REASON}")]
@@ -120,7 +120,7 @@ def test_a_cut_cable_carries_nothing_until_it_is_mended(hosts: testing.Hosts) ->
         hosts.cut(hosts[1])
         assert not passes(source, sink, hosts[1].address, timeout_s=0.2)
         hosts.mend(hosts[1])
-        wait_until(lambda: passes(source, sink, hosts[1].address, timeout_s=0.5))
+        assert passes(source, sink, hosts[1].address)
 
 
 def test_a_cut_takes_the_carrier_away(hosts: testing.Hosts) -> None:
@@ -310,6 +310,22 @@ def test_a_cable_is_impaired_once(hosts: testing.Hosts) -> None:
         assert flood(hosts, second, 0) == []
 
 
+def test_a_cable_may_be_mended_in_either_order(hosts: testing.Hosts) -> None:
+    with closing(bound(hosts[0], 0)) as source, closing(bound(hosts[1])) as sink:
+        with hosts.impair():
+            hosts.cut(hosts[0])
+            assert not passes(source, sink, hosts[1].address, timeout_s=0.1)
+        hosts.mend(hosts[0])
+        assert passes(source, sink, hosts[1].address)
+        with hosts.impair() as forwarder:
+            hosts.cut(hosts[0])
+            hosts.mend(hosts[0])
+            assert passes(source, sink, hosts[1].address)
+            assert forwarder.statistics().from_host.sent == 1
+        hosts.impair()
+        hosts.cut(hosts[0])
+
+
 def test_a_forwarder_that_was_killed_is_mended(hosts: testing.Hosts) -> None:
     forwarder = hosts.impair()
     os.kill(forwarder.pid, signal.SIGKILL)
@@ -396,3 +412,40 @@ def test_without_the_privilege_a_lab_says_why() -> None:
 def test_a_number_out_of_range(count: int, networks: int) -> None:
     with pytest.raises(ValueError, match=f"{count} hosts in {networks} networks"):
         testing.Hosts(count, networks=networks)
+
+
+# ---- by hand -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_makes_a_lab_whose_scripts_run_on_its_hosts(tmp_path: Path) -> None:
+    scripts = tmp_path / "hosts"
+    started = subprocess.Popen(
+        [sys.executable, "-m", "lunar.testing.lab", "--count", "2", "--loss", "1", "--scripts", str(scripts)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    with started.stdout:
+        lines = iter(started.stdout.readline, "")
+        shown = [next(lines)]
+        while "Ctrl-C" not in shown[-1]:
+            shown.append(next(lines))
+        assert shown[0].split() == ["h1", "198.18.0.1", str(scripts / "h1")]
+        addresses = ["ip", "-br", "-4", "addr", "show", "eth0"]
+        for number in (1, 2):
+            script = scripts / f"h{number}"
+            assert f"198.18.0.{number}/24" in subprocess.check_output([script, *addresses], text=True)
+        send = "import socket; socket.socket(2, 2).sendto(b'', ('198.18.0.2', 9))"
+        subprocess.check_call([scripts / "h1", sys.executable, "-c", send])
+        started.send_signal(signal.SIGINT)
+        rest = list(lines)
+    assert started.wait(20) == 0
+    assert any("lost=1" in line for line in rest)
+    assert not scripts.exists()
+
+
+def test_the_command_refuses_wrong_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        lab.main(["--loss", "2"])
+    assert ended.value.code == 2
+    assert "loss is a share from 0 to 1, not 2.0" in capsys.readouterr().err

@@ -155,4 +155,4 @@ def test_a_fate_depends_on_the_number_alone() -> None:
 )
 def test_a_number_out_of_range_is_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):
-        dataclasses.replace(Impairment(), **{field: value})
+        dataclasses.replace(Impairment(), **{field: value})  # type: ignore[arg-type]

@@ -1,0 +1,361 @@
+"""One process's end of the transport: moves frames between the sockets and what decides (`publishing`, `subscribing`).
+
+Nothing here has a thread; libzmq has two of its own, and pyzmq a third that lets go of payloads once libzmq has sent
+them. One epoll descriptor stands for all sockets, and for an eventfd by which the engine wakes itself.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import zmq
+
+from lunar import abc
+from lunar.errors import ClosedError, PeerFault
+from lunar_zmq import gate, wire
+from lunar_zmq.descriptors import close_sockets_of
+from lunar_zmq.keys import AllowList, load_keys
+from lunar_zmq.outbox import Outbox
+from lunar_zmq.publishing import Publishing
+from lunar_zmq.settings import Address, Settings, read_address
+from lunar_zmq.sockets import Port, bind_router, connect_dealer, failure, receive, transmitter
+from lunar_zmq.subscribing import PublisherLink
+
+if TYPE_CHECKING:
+    from lunar_zmq.receiving import ReceivingEnd
+    from lunar_zmq.sending import SendingEnd
+
+__all__ = ["ZmqEngine"]
+
+# How long `work` may take before it lets others have their turn.
+_TURN_S: Final = 0.001
+# Records that come closer together than this share a frame.
+_CLOSE_TOGETHER_S: Final = 0.00005
+_LINGER_MS: Final = 100
+# An endpoint that is not reached within this makes room for the next one.
+_ENDPOINT_TURN_S: Final = 2.0
+_NEVER: Final = float("inf")
+
+
+class _Link:
+    """A dealer, and the streams that come through it."""
+
+    __slots__ = ("address", "endpoint", "next_endpoint_s", "port", "streams", "up")
+
+    def __init__(self, port: Port, streams: PublisherLink, address: Address) -> None:
+        self.port = port
+        self.streams = streams
+        self.address = address
+        self.endpoint = 0
+        self.next_endpoint_s = 0.0
+        self.up = False
+
+
+class ZmqEngine(abc.Engine):
+    """All streams of one process in one domain.
+
+    Args:
+        site: The process and its network.
+        settings: What the configuration says.
+
+    Raises:
+        TransportUnavailable: There are no keys, or others can read them.
+        ConfigError: An address or directory cannot be used.
+        ResourceExhausted: A limit was reached; nothing was started.
+    """
+
+    def __init__(self, site: abc.Site, settings: Settings) -> None:
+        self._settings = settings
+        self._keys = load_keys(settings.keys) if settings.curve else None
+        self._me = bytes.fromhex(site.participant_id)
+        self._epoch = int.from_bytes(secrets.token_bytes(8), "little")
+        self._closed = False
+        self._working = False
+        self._woken = False
+        self._last_frame_s = 0.0
+        self._ports: dict[int, Port] = {}
+        self._dirty: set[Port] = set()
+        self._waiting: list[Outbox] = []
+        self._links: dict[tuple[str, str], _Link] = {}
+        self._links_by_port: dict[Port, _Link] = {}
+        self._faults: list[tuple[_Link, str]] = []
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._epoll = select.epoll()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._bell, select.EPOLLIN)
+        try:
+            self._bind(site)
+        except BaseException:
+            self._close_descriptors()
+            self._context.destroy(linger=0)
+            raise
+        self._publishing = Publishing(self._me, self._epoch, self._outbox_for)
+
+    def _bind(self, site: abc.Site) -> None:
+        try:
+            if self._keys is not None:
+                # Before the router listens: a connection that meets no gate would pass.
+                self._allowed = AllowList(self._keys.public, self._settings.allowed, self._settings.keys)
+                zap = self._context.socket(zmq.REP)
+                zap.bind(gate.ENDPOINT)
+                self._add(Port(zap, self._answer_gate))
+            router, self._endpoints = bind_router(self._context, site, self._settings, self._keys)
+        except zmq.ZMQError as error:
+            raise failure(error, "making the sockets") from error
+        self._router = self._add(Port(router, self._take_from_subscriber))
+
+    def _add(self, port: Port) -> Port:
+        self._ports[port.fd] = port
+        self._epoll.register(port.fd, select.EPOLLIN)
+        self._dirty.add(port)
+        return port
+
+    # What others see
+
+    @property
+    def address(self) -> Mapping[str, object]:
+        """Endpoints, public key and epoch."""
+        key = "" if self._keys is None else self._keys.public
+        return {"version": wire.VERSION, "endpoints": self._endpoints, "key": key, "epoch": f"{self._epoch:016x}"}
+
+    def fileno(self) -> int:
+        """The epoll descriptor."""
+        return self._epoll.fileno()
+
+    def open_outgoing(self, stream: abc.Stream, handler: abc.OutgoingHandler) -> SendingEnd:
+        """Opens the sending end of a stream."""
+        address = self._read(stream)
+        end = self._publishing.open(stream, handler, address.key)
+        self._wake()
+        return end
+
+    def open_incoming(self, stream: abc.Stream, handler: abc.IncomingHandler) -> ReceivingEnd:
+        """Opens the receiving end of a stream; connects to its process if this is the first."""
+        address = self._read(stream)
+        which = (stream.remote_id, str(stream.address.get("epoch")))
+        link = self._links.get(which)
+        if link is None:
+            link = self._links[which] = self._connect(stream.remote_id, address)
+            self._links_by_port[link.port] = link
+        end = link.streams.open(stream, handler)
+        self._wake()
+        return end
+
+    def _read(self, stream: abc.Stream) -> Address:
+        if self._closed:
+            raise ClosedError("the engine is closed")
+        address = read_address(stream.address, self._settings)
+        if address.key and not self._allowed.allows(address.key, time.monotonic()):
+            raise PeerFault(f"its key {address.key} is not on the allow list")
+        return address
+
+    def _connect(self, remote_id: str, address: Address) -> _Link:
+        dealer = connect_dealer(self._context, address, self._settings, self._keys)
+        port = self._add(Port(dealer, lambda: self._take_from_publisher(link)))
+        outbox = Outbox(transmitter(port, None, lambda: None), self._schedule)
+        streams = PublisherLink(self._me, self._epoch, bytes.fromhex(remote_id), address.epoch, outbox)
+        link = _Link(port, streams, address)
+        link.next_endpoint_s = time.monotonic() + _ENDPOINT_TURN_S
+        return link
+
+    def forget(self, remote_id: str) -> None:
+        """Closes the connection to that process."""
+        self._publishing.forget(bytes.fromhex(remote_id))
+        for which in [which for which in self._links if which[0] == remote_id]:
+            link = self._links.pop(which)
+            link.streams.gone()
+            self._flush()
+            self._remove(link, _LINGER_MS)
+
+    def _remove(self, link: _Link, linger_ms: int) -> None:
+        port = link.port
+        del self._links_by_port[port]
+        del self._ports[port.fd]
+        self._dirty.discard(port)
+        self._epoll.unregister(port.fd)
+        port.socket.close(linger_ms)
+
+    # Sending
+
+    def _outbox_for(self, routing_id: bytes, prefix: bytes) -> Outbox:
+        def unreachable() -> None:
+            self._publishing.connection_lost(routing_id, time.monotonic())
+
+        return Outbox(transmitter(self._router, routing_id, unreachable), self._schedule, prefix)
+
+    def _schedule(self, outbox: Outbox) -> None:
+        """Sends what is in an outbox: at once if it comes alone, else with what else comes in this turn."""
+        if not self._working:
+            now_s = time.monotonic()
+            alone = now_s - self._last_frame_s > _CLOSE_TOGETHER_S
+            self._last_frame_s = now_s
+            if alone:
+                outbox.flush()
+                self._look_again()
+                return
+            self._wake()
+        self._waiting.append(outbox)
+
+    def _flush(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for outbox in waiting:
+                outbox.flush()
+
+    def _look_again(self) -> None:
+        """Has the sockets that were touched looked at again if something waits there: their descriptors may not say."""
+        for port in self._ports.values():
+            if port.touched and self._changed(port):
+                self._dirty.add(port)
+        if self._dirty:
+            self._wake()
+
+    def _changed(self, port: Port) -> bool:
+        events = port.events()
+        link = self._links_by_port.get(port)
+        return bool(events & zmq.POLLIN or (link is not None and link.up != bool(events & zmq.POLLOUT)))
+
+    def _wake(self) -> None:
+        if not self._woken and not self._closed:
+            self._woken = True
+            os.eventfd_write(self._bell, 1)
+
+    # The turn
+
+    def work(self) -> float | None:
+        """Takes in what has arrived and sends what can be sent."""
+        if self._closed:
+            return None
+        now_s = time.monotonic()
+        self._working = True
+        try:
+            for fd, _ in self._epoll.poll(0):
+                port = self._ports.get(fd)
+                if port is not None:
+                    self._dirty.add(port)
+            if self._woken:
+                os.eventfd_read(self._bell)
+                self._woken = False
+            more = self._take_all(now_s)
+            due_s = self._tick(now_s)
+            self._flush()
+        finally:
+            self._working = False
+        for port in self._ports.values():
+            if port.touched and self._changed(port):
+                self._dirty.add(port)
+        if more or self._dirty or self._woken:
+            return 0.0
+        return None if due_s == _NEVER else max(due_s - time.monotonic(), 0.0)
+
+    def _take_all(self, now_s: float) -> bool:
+        """Takes what has arrived, for a turn at most; returns whether there is more."""
+        end_s = now_s + _TURN_S
+        for port in list(self._dirty):
+            while self._take_some(port, now_s):
+                if time.monotonic() >= end_s:
+                    return True
+            self._dirty.discard(port)
+        return False
+
+    def _take_some(self, port: Port, now_s: float) -> bool:
+        """Takes a message from a socket if there is one, and minds whether the socket is connected."""
+        if port.fd not in self._ports:
+            return False
+        events = port.events()
+        link = self._links_by_port.get(port)
+        if link is not None and link.up != bool(events & zmq.POLLOUT):
+            link.up = not link.up
+            if not link.up:
+                link.streams.connection_lost(now_s)
+        if not events & zmq.POLLIN:
+            return False
+        port.take()
+        return True
+
+    def _tick(self, now_s: float) -> float:
+        if now_s >= self._publishing.due_s:
+            self._publishing.tick(now_s)
+        due_s = self._publishing.due_s
+        for link in list(self._links.values()):
+            if now_s >= link.streams.due_s:
+                link.streams.tick(now_s)
+            due_s = min(due_s, link.streams.due_s)
+            if not link.streams.connected and len(link.address.endpoints) > 1:
+                due_s = min(due_s, self._try_next(link, now_s))
+        return due_s
+
+    def _try_next(self, link: _Link, now_s: float) -> float:
+        if now_s >= link.next_endpoint_s:
+            link.next_endpoint_s = now_s + _ENDPOINT_TURN_S
+            endpoints = link.address.endpoints
+            link.port.socket.disconnect(endpoints[link.endpoint])
+            link.endpoint = (link.endpoint + 1) % len(endpoints)
+            link.port.socket.connect(endpoints[link.endpoint])
+            link.port.touched = True
+        return link.next_endpoint_s
+
+    # What arrives
+
+    def _take_from_subscriber(self) -> None:
+        frames = self._router.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        if len(frames) != 2:
+            return  # a Lunar process says everything in one frame
+        key = ""
+        if self._keys is not None:
+            key = frames[1].get("User-Id")
+        self._publishing.arrived(frames[0].bytes, frames[1].bytes, key, time.monotonic())
+
+    def _take_from_publisher(self, link: _Link) -> None:
+        frame, payload = receive(link.port.socket)
+        try:
+            link.streams.arrived(frame, payload, time.monotonic())
+        except wire.Malformed as fault:
+            self._links = {which: other for which, other in self._links.items() if other is not link}
+            self._remove(link, 0)
+            link.streams.fault(str(fault))
+
+    def _answer_gate(self) -> None:
+        for port in self._ports.values():
+            if port.take == self._answer_gate:
+                request = port.socket.recv_multipart(zmq.NOBLOCK)
+                now_s = time.monotonic()
+                port.socket.send_multipart(gate.answer(request, lambda key: self._allowed.allows(key, now_s)))
+                port.touched = True
+
+    # The end
+
+    def close(self) -> None:
+        """Closes everything, after what can be sent within 100 ms was."""
+        if self._closed:
+            return
+        self._publishing.close()
+        for link in self._links.values():
+            link.streams.gone()
+        self._flush()
+        self._closed = True
+        self._close_descriptors()
+        for port in self._ports.values():
+            port.socket.close(_LINGER_MS)
+        self._ports.clear()
+        self._links.clear()
+        self._links_by_port.clear()
+        self._context.term()
+
+    def _close_descriptors(self) -> None:
+        self._epoll.close()
+        os.close(self._bell)
+
+    def close_after_fork(self) -> None:
+        """In a child process: closes its copies of the descriptors, those of libzmq's connections among them."""
+        if self._closed:
+            return
+        self._closed = True
+        self._close_descriptors()
+        others = [endpoint for link in self._links.values() for endpoint in link.address.endpoints]
+        close_sockets_of(self._endpoints, others)

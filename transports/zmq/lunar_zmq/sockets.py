@@ -1,0 +1,201 @@
+"""The sockets of an engine: made, bound, and the one rule of their descriptors kept.
+
+The descriptor of a ZeroMQ socket is readable when the socket's *state* may have changed, and no longer once anything was
+asked of the socket, even while messages wait in it. So whoever has touched a socket looks at its events before going
+to sleep: `Port.touched` remembers that.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import zmq
+
+from lunar.errors import ConfigError, LunarError, ResourceExhausted, from_errno
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import ReadableBuffer
+
+    from lunar.abc import Site
+    from lunar_zmq.keys import KeyPair
+    from lunar_zmq.outbox import Transmit
+    from lunar_zmq.settings import Address, Settings
+
+__all__ = ["Port", "bind_router", "connect_dealer", "failure", "receive", "transmitter"]
+
+# What a subscriber says is small.
+_LARGEST_OF_SUBSCRIBER_BYTES: Final = 1 << 20
+_LARGEST_OF_PUBLISHER_BYTES: Final = 1 << 32
+_COPY_BELOW_BYTES: Final = 64 * 1024
+
+
+class Port:
+    """A socket, and what to do with what arrives there.
+
+    Args:
+        socket: The socket, owned by this.
+        take: Called with each message's frames.
+    """
+
+    __slots__ = ("fd", "socket", "take", "touched")
+
+    def __init__(self, socket: zmq.Socket[bytes], take: Callable[[], None]) -> None:
+        self.socket = socket
+        self.fd: int = socket.getsockopt(zmq.FD)
+        self.take = take
+        self.touched = True
+
+    def events(self) -> int:
+        """Returns the socket's events (POLLIN, POLLOUT), which is what clears its descriptor."""
+        self.touched = False
+        events: int = self.socket.getsockopt(zmq.EVENTS)
+        return events
+
+
+def failure(error: zmq.ZMQError, doing: str) -> LunarError:
+    """Turns what pyzmq raised into what to raise."""
+    number = error.errno or errno.EIO
+    if number in (zmq.EMTHREAD, errno.EMFILE, errno.ENFILE, errno.EADDRINUSE):
+        return ResourceExhausted(f"{doing}: {error}", "use fewer sockets, or raise the limit of open files (ulimit -n)")
+    return from_errno(-number, doing)
+
+
+def bind_router(
+    context: zmq.Context[zmq.Socket[bytes]], site: Site, settings: Settings, keys: KeyPair | None
+) -> tuple[zmq.Socket[bytes], list[str]]:
+    """Makes the socket that subscribers connect to.
+
+    Returns:
+        The socket, and its endpoints.
+
+    Raises:
+        ConfigError: An address is none of this host's, or the directory cannot be used.
+        ResourceExhausted: A limit was reached.
+    """
+    router = context.socket(zmq.ROUTER)
+    # Tells when a connection is gone, instead of dropping silently.
+    router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    router.setsockopt(zmq.MAXMSGSIZE, _LARGEST_OF_SUBSCRIBER_BYTES)
+    _set_common(router, settings)
+    if keys is not None:
+        router.setsockopt(zmq.CURVE_SERVER, 1)
+        router.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
+        router.setsockopt(zmq.ZAP_DOMAIN, b"lunar")
+    endpoints = []
+    for wanted in _wanted(site, settings):
+        try:
+            router.bind(wanted)
+        except zmq.ZMQError as error:
+            router.close(0)
+            if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV, errno.EINVAL, errno.ENOENT, errno.EACCES):
+                raise ConfigError("zmq endpoint", wanted, f"one that this host can listen on ({error})") from error
+            raise failure(error, f"binding {wanted}") from error
+        endpoints.append(router.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode())
+    return router, endpoints
+
+
+def _wanted(site: Site, settings: Settings) -> list[str]:
+    if settings.carrier == "ipc":
+        directory = Path(settings.directory)
+        try:
+            directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ConfigError("zmq.directory", settings.directory, f"a directory ({error})") from error
+        return [f"ipc://{directory}/{os.getpid()}-{secrets.token_hex(4)}.zmq"]
+    return [f"tcp://[{address}]:*" if ":" in address else f"tcp://{address}:*" for address in site.addresses]
+
+
+def connect_dealer(
+    context: zmq.Context[zmq.Socket[bytes]], address: Address, settings: Settings, keys: KeyPair | None
+) -> zmq.Socket[bytes]:
+    """Makes a socket that connects to a publisher's process, again and again if it must.
+
+    Raises:
+        ResourceExhausted: A limit was reached.
+    """
+    try:
+        dealer = context.socket(zmq.DEALER)
+    except zmq.ZMQError as error:
+        raise failure(error, "making a socket") from error
+    _set_common(dealer, settings)
+    # Nothing is queued for a connection that is not there, so nothing old is said on a new one; and each new one begins
+    # with an empty message, from which the other side learns of it.
+    dealer.setsockopt(zmq.IMMEDIATE, 1)
+    dealer.setsockopt(zmq.PROBE_ROUTER, 1)
+    dealer.setsockopt(zmq.MAXMSGSIZE, _LARGEST_OF_PUBLISHER_BYTES)
+    dealer.setsockopt(zmq.RECONNECT_IVL, 50)
+    dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+    if keys is not None:
+        dealer.setsockopt(zmq.CURVE_SERVERKEY, address.key.encode())
+        dealer.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
+        dealer.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
+    try:
+        dealer.connect(address.endpoints[0])
+    except zmq.ZMQError as error:
+        dealer.close(0)
+        raise failure(error, f"connecting to {address.endpoints[0]}") from error
+    return dealer
+
+
+def _set_common(socket: zmq.Socket[bytes], settings: Settings) -> None:
+    # No high-water mark, so nothing is dropped at one: credit bounds what waits.
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.IPV6, 1)
+    milliseconds = round(settings.heartbeat_s * 1000)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, max(milliseconds // 3, 1))
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, milliseconds)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, milliseconds)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
+
+
+def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, ReadableBuffer | None]:
+    """Receives a publisher's message: its frame, and the payload that follows, which is not copied.
+
+    Raises:
+        zmq.Again: There is none.
+    """
+    frame: bytes = socket.recv(zmq.NOBLOCK)
+    if not socket.getsockopt(zmq.RCVMORE):
+        return frame, None
+    payload: ReadableBuffer = socket.recv(zmq.NOBLOCK, copy=False).buffer
+    while socket.getsockopt(zmq.RCVMORE):
+        socket.recv(zmq.NOBLOCK)  # nobody says this; it must not be taken for the next message
+    return frame, payload
+
+
+def transmitter(port: Port, routing_id: bytes | None, unreachable: Callable[[], None]) -> Transmit:
+    """Makes what sends frames through a socket.
+
+    Args:
+        port: The socket.
+        routing_id: Of a router, the connection to send to.
+        unreachable: Called if there is no connection; what was to be sent is dropped.
+    """
+    send = port.socket.send
+    last = zmq.NOBLOCK
+    more = zmq.NOBLOCK | zmq.SNDMORE
+
+    def transmit(frame: bytes, payload: ReadableBuffer | None) -> None:
+        port.touched = True
+        try:
+            if routing_id is not None:
+                send(routing_id, more)
+            if payload is None:
+                send(frame, last)
+            else:
+                send(frame, more)
+                send(payload, last, copy=False)
+        except zmq.ZMQError as error:
+            if error.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
+                raise
+            unreachable()
+
+    return transmit

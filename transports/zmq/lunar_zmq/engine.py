@@ -23,7 +23,7 @@ from lunar_zmq.keys import AllowList, load_keys
 from lunar_zmq.outbox import Outbox
 from lunar_zmq.publishing import Publishing
 from lunar_zmq.settings import Address, Settings, read_address
-from lunar_zmq.sockets import Port, bind_router, connect_dealer, failure, receive, transmitter
+from lunar_zmq.sockets import Port, bind_router, connect, connect_dealer, failure, receive, transmitter
 from lunar_zmq.subscribing import PublisherLink
 
 if TYPE_CHECKING:
@@ -150,14 +150,14 @@ class ZmqEngine(abc.Engine):
         if self._closed:
             raise ClosedError("the engine is closed")
         address = read_address(stream.address, self._settings)
-        if address.key and not self._allowed.allows(address.key, time.monotonic()):
+        if address.key and not self._allows(address.key):
             raise PeerFault(f"its key {address.key} is not on the allow list")
         return address
 
     def _connect(self, remote_id: str, address: Address) -> _Link:
         dealer = connect_dealer(self._context, address, self._settings, self._keys)
         port = self._add(Port(dealer, lambda: self._take_from_publisher(link)))
-        outbox = Outbox(transmitter(port, None, lambda: None), self._schedule)
+        outbox = Outbox(transmitter(port, None, self._touched, lambda: None), self._schedule)
         streams = PublisherLink(self._me, self._epoch, bytes.fromhex(remote_id), address.epoch, outbox)
         link = _Link(port, streams, address)
         link.next_endpoint_s = time.monotonic() + _ENDPOINT_TURN_S
@@ -186,7 +186,7 @@ class ZmqEngine(abc.Engine):
         def unreachable() -> None:
             self._publishing.connection_lost(routing_id, time.monotonic())
 
-        return Outbox(transmitter(self._router, routing_id, unreachable), self._schedule, prefix)
+        return Outbox(transmitter(self._router, routing_id, self._touched, unreachable), self._schedule, prefix)
 
     def _schedule(self, outbox: Outbox) -> None:
         """Sends what is in an outbox: at once if it comes alone, else with what else comes in this turn."""
@@ -196,7 +196,6 @@ class ZmqEngine(abc.Engine):
             self._last_frame_s = now_s
             if alone:
                 outbox.flush()
-                self._look_again()
                 return
             self._wake()
         self._waiting.append(outbox)
@@ -207,12 +206,12 @@ class ZmqEngine(abc.Engine):
             for outbox in waiting:
                 outbox.flush()
 
-    def _look_again(self) -> None:
-        """Has the sockets that were touched looked at again if something waits there: their descriptors may not say."""
-        for port in self._ports.values():
-            if port.touched and self._changed(port):
-                self._dirty.add(port)
-        if self._dirty:
+    def _touched(self, port: Port) -> None:
+        """Has a socket that was sent to looked at if something waits there: its descriptor may not say so any more."""
+        if self._working:
+            port.touched = True
+        elif self._changed(port):
+            self._dirty.add(port)
             self._wake()
 
     def _changed(self, port: Port) -> bool:
@@ -296,7 +295,7 @@ class ZmqEngine(abc.Engine):
             endpoints = link.address.endpoints
             link.port.socket.disconnect(endpoints[link.endpoint])
             link.endpoint = (link.endpoint + 1) % len(endpoints)
-            link.port.socket.connect(endpoints[link.endpoint])
+            connect(link.port.socket, endpoints[link.endpoint])
             link.port.touched = True
         return link.next_endpoint_s
 
@@ -324,9 +323,11 @@ class ZmqEngine(abc.Engine):
         for port in self._ports.values():
             if port.take == self._answer_gate:
                 request = port.socket.recv_multipart(zmq.NOBLOCK)
-                now_s = time.monotonic()
-                port.socket.send_multipart(gate.answer(request, lambda key: self._allowed.allows(key, now_s)))
+                port.socket.send_multipart(gate.answer(request, self._allows))
                 port.touched = True
+
+    def _allows(self, key: str) -> bool:
+        return self._allowed.allows(key, time.monotonic())
 
     # The end
 

@@ -1,6 +1,6 @@
 """Who is let in: the answers to ZAP, the ZeroMQ authentication protocol (RFC 27). Pure.
 
-libzmq asks within the process, on an inproc socket, before a connection comes about. No thread of pyzmq's is needed: the
+libzmq asks within the process, on an inproc socket, before a connection comes about. It needs no thread of pyzmq's: the
 engine answers in its own `work`.
 """
 

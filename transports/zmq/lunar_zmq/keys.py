@@ -53,7 +53,8 @@ def make_keys(directory: Path) -> str:
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / "allowed").mkdir(mode=0o700, exist_ok=True)
-    public, secret = (key.decode() for key in zmq.curve_keypair())
+    pair: tuple[bytes, bytes] = zmq.curve_keypair()
+    public, secret = (key.decode() for key in pair)
     # Never readable by others, not even for a moment, and never over one that is in use.
     fd = os.open(directory / "secret.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w") as file:

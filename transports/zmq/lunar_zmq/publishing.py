@@ -59,11 +59,11 @@ class Publishing:
         "_connections",
         "_current",
         "_ends",
+        "_epochs",
         "_last_number",
         "_newly_open",
         "_outbox_for",
         "_welcome",
-        "_epochs",
         "due_s",
     )
 

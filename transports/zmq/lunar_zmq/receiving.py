@@ -5,7 +5,7 @@ dropped, what is newer breaks the rules. On a best-effort stream a gap is a loss
 
 What the bus has no room for is held here, at most a window of it. The sender may go a window beyond what was taken, so
 it stops in time by itself. To say so costs a record, so it is said when a quarter of the window was taken, or a little
-later when nothing more came; a large parcel is acknowledged at once, because it keeps its publisher's memory.
+later when nothing more came; a large parcel is acknowledged sooner, because it keeps its publisher's memory.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = ["GRANT_WITHIN_S", "WINDOW", "WINDOW_BYTES", "ReceivingEnd"]
 WINDOW: Final = 4096
 WINDOW_BYTES: Final = 8 * 1024 * 1024
 GRANT_WITHIN_S: Final = 0.01
+_PROMPT_WITHIN_S: Final = 0.001
 _PROMPT_BYTES: Final = 64 * 1024
 
 
@@ -210,7 +211,7 @@ class ReceivingEnd(abc.Incoming):
         self._taken += 1
         self._taken_bytes += size
         if self.grant_due_s is None or size >= _PROMPT_BYTES:
-            self.grant_due_s = now_s if size >= _PROMPT_BYTES else now_s + GRANT_WITHIN_S
+            self.grant_due_s = now_s + (_PROMPT_WITHIN_S if size >= _PROMPT_BYTES else GRANT_WITHIN_S)
         if self._taken - self._granted >= WINDOW // 4 or self._taken_bytes - self._granted_bytes >= WINDOW_BYTES // 4:
             self._grant()
 

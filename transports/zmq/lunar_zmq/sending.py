@@ -8,8 +8,8 @@ another is made, the receiver says how far it got, and the sender goes on from t
 anything twice: what was under way is lost.
 
 Credit is two limits that only grow: how many parcels, and how many bytes, may be sent in all. A parcel may go when
-neither limit is reached yet, so the last one may go beyond the limit of bytes: a single one larger than the window still
-passes.
+neither limit is reached yet, so the last one may go beyond the limit of bytes: one larger than the window passes
+too.
 """
 
 from __future__ import annotations
@@ -213,10 +213,8 @@ class SendingEnd(abc.Outgoing):
     def _go_on(self, record: Open, outbox: Outbox) -> None:
         if record.received > self._sent or record.received < self._taken_there:
             raise Malformed("a receiver goes on from where the stream never was")
-        if self._reliable:
-            again = list(self._unacknowledged)[record.received - self._taken_there :]
-        else:
-            again = []
+        # Nothing is kept of a best-effort stream.
+        again = list(self._unacknowledged)[record.received - self._taken_there :] if self._reliable else []
         self._outbox = outbox
         self._lost_at_s = None
         self._sent = record.received + len(again)

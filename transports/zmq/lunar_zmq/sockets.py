@@ -1,8 +1,8 @@
 """The sockets of an engine: made, bound, and the one rule of their descriptors kept.
 
-The descriptor of a ZeroMQ socket is readable when the socket's *state* may have changed, and no longer once anything was
-asked of the socket, even while messages wait in it. So whoever has touched a socket looks at its events before going
-to sleep: `Port.touched` remembers that.
+The descriptor of a ZeroMQ socket is readable when the socket's *state* may have changed, and no longer once anything
+was asked of the socket, even while messages wait in it. So whoever has touched a socket looks at its events before
+going to sleep: `Port.touched` remembers that.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def bind_router(
         router.setsockopt(zmq.ZAP_DOMAIN, b"lunar")
     endpoints = []
     for wanted in _wanted(site, settings):
+        _set_family(router, wanted)
         try:
             router.bind(wanted)
         except zmq.ZMQError as error:
@@ -136,11 +137,22 @@ def connect_dealer(
         dealer.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
         dealer.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
     try:
-        dealer.connect(address.endpoints[0])
+        connect(dealer, address.endpoints[0])
     except zmq.ZMQError as error:
         dealer.close(0)
         raise failure(error, f"connecting to {address.endpoints[0]}") from error
     return dealer
+
+
+def connect(dealer: zmq.Socket[bytes], endpoint: str) -> None:
+    """Has a socket connect to an endpoint; raises ZMQError if that makes no sense."""
+    _set_family(dealer, endpoint)
+    dealer.connect(endpoint)
+
+
+def _set_family(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    # With IPv6 on, an IPv4 address is bound as a mapped one, which a host without IPv6 could not connect to.
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
 
 
 def _set_common(socket: zmq.Socket[bytes], settings: Settings) -> None:
@@ -148,7 +160,6 @@ def _set_common(socket: zmq.Socket[bytes], settings: Settings) -> None:
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.IPV6, 1)
     milliseconds = round(settings.heartbeat_s * 1000)
     socket.setsockopt(zmq.HEARTBEAT_IVL, max(milliseconds // 3, 1))
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, milliseconds)
@@ -171,12 +182,15 @@ def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, ReadableBuffer | None]:
     return frame, payload
 
 
-def transmitter(port: Port, routing_id: bytes | None, unreachable: Callable[[], None]) -> Transmit:
+def transmitter(
+    port: Port, routing_id: bytes | None, touched: Callable[[Port], None], unreachable: Callable[[], None]
+) -> Transmit:
     """Makes what sends frames through a socket.
 
     Args:
         port: The socket.
         routing_id: Of a router, the connection to send to.
+        touched: Called with the port after it was sent to.
         unreachable: Called if there is no connection; what was to be sent is dropped.
     """
     send = port.socket.send
@@ -184,7 +198,6 @@ def transmitter(port: Port, routing_id: bytes | None, unreachable: Callable[[], 
     more = zmq.NOBLOCK | zmq.SNDMORE
 
     def transmit(frame: bytes, payload: ReadableBuffer | None) -> None:
-        port.touched = True
         try:
             if routing_id is not None:
                 send(routing_id, more)
@@ -197,5 +210,6 @@ def transmitter(port: Port, routing_id: bytes | None, unreachable: Callable[[], 
             if error.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
                 raise
             unreachable()
+        touched(port)
 
     return transmit

@@ -1,4 +1,4 @@
-"""The transport as the entry-point group `lunar.network_transports` finds it. Does not import pyzmq before it is used."""
+"""The transport as the entry-point group `lunar.network_transports` finds it. Imports pyzmq only when used."""
 
 from __future__ import annotations
 

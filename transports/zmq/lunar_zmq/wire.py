@@ -102,7 +102,7 @@ class Ready(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """What was taken of a stream (an acknowledgement), up to where its sender may go, and what was lost, since START."""
+    """What was taken of a stream (acknowledged), up to where its sender may go, and what was lost; since START."""
 
     stream: int
     taken: int
@@ -153,7 +153,7 @@ class Tally(NamedTuple):
     """So many parcels the sender has taken so far; those that did not come before this were lost."""
 
     stream: int
-    index: int
+    taken: int
 
     def pack(self) -> bytes:
         """Returns the record."""

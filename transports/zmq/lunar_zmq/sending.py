@@ -116,6 +116,7 @@ class SendingEnd(abc.Outgoing):
         # What is to be sent again was announced already, with the number before it.
         if self._outbox is not None and self._number is not None and not self._unacknowledged:
             self._outbox.put(Start(self._number, last_sequence).pack())
+        self._tell_drops()
 
     def send(self, parcel: abc.Parcel) -> bool:
         """Takes a parcel, if there is credit; without credit a best-effort stream drops it."""
@@ -259,13 +260,16 @@ class SendingEnd(abc.Outgoing):
             return
         if self._sent >= self._limit or self._bytes_sent >= self._limit_bytes:
             return
-        if self._untold_drops:
-            # If nothing comes any more the receiver would never know what was dropped last.
-            self._untold_drops = False
-            self._outbox.put(Tally(self._number, self._index).pack())
+        self._tell_drops()
         if self._wanted:
             self._wanted = False
             self._handler.writable()
+
+    def _tell_drops(self) -> None:
+        # If nothing comes any more the receiver would never know what was dropped last.
+        if self._untold_drops and self._outbox is not None and self._number is not None:
+            self._untold_drops = False
+            self._outbox.put(Tally(self._number, self._index).pack())
 
     def connection_lost(self, now_s: float) -> None:
         """There is no connection any more; the bus hears of it if there is none for `GRACE_S`."""

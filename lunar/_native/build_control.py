@@ -25,6 +25,10 @@ ffibuilder.cdef(
     size_t lunar_queue_bytes(uint32_t capacity, uint32_t slots);
     void lunar_bell_page_init(void *page);
 
+    typedef struct { int32_t fd; uint32_t rung; ...; } lunar_doorbell;
+    void *lunar_doorbell_ringer(int matched);
+    void lunar_doorbell_answer(lunar_doorbell *doorbell);
+
     #define SOL_SOCKET ...
     #define LUNAR_SO_PEERGROUPS ...
     int getsockopt(int socket, int level, int option, void *value, unsigned int *length);
@@ -34,6 +38,7 @@ ffibuilder.set_source(
     "lunar._native._control",
     """
     #include <sys/socket.h>
+    #include "doorbell.h"
     #include "layout.h"
     #include "memory.h"
 
@@ -51,8 +56,12 @@ ffibuilder.set_source(
         page->version = LUNAR_LAYOUT_VERSION;
         page->bells = LUNAR_BELLS;
     }
+
+    static void *lunar_doorbell_ringer(int matched) {
+        return matched ? (void *)lunar_doorbell_ring_matched : (void *)lunar_doorbell_ring;
+    }
     """,
-    sources=[str(CORE / "memory.c")],
+    sources=[str(CORE / "doorbell.c"), str(CORE / "memory.c")],
 )
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from lunar.errors import from_errno
 __all__ = [
     "BELLS",
     "LAYOUT_VERSION",
+    "Doorbell",
     "check_memory",
     "create_bell_page",
     "create_memory",
@@ -72,6 +73,40 @@ def create_bell_page() -> tuple[int, Mapping]:
         os.close(fd)
         raise
     return fd, mapping
+
+
+class Doorbell:
+    """A descriptor that a foreign library's thread makes readable, without Python's lock.
+
+    The library is given one of the two functions, by its address, and the argument to call it with.
+
+    Attributes:
+        fd: Readable since the first ring after the last `answer`.
+        argument: Address of the doorbell; valid until `close`, after which nobody may ring.
+        on_data: Address of a `void (*)(int32_t entity, void *argument)`.
+        on_match: Address of the same with a DDS match status, by value, in between.
+    """
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._bell = ffi.new("lunar_doorbell *", {"fd": self.fd})
+        self.argument = int(ffi.cast("uintptr_t", self._bell))
+        self.on_data = int(ffi.cast("uintptr_t", lib.lunar_doorbell_ringer(0)))
+        self.on_match = int(ffi.cast("uintptr_t", lib.lunar_doorbell_ringer(1)))
+
+    def ring(self) -> None:
+        """Makes the descriptor readable, from this process."""
+        os.eventfd_write(self.fd, 1)
+
+    def answer(self) -> None:
+        """Clears it; to be followed by a look at what there is."""
+        lib.lunar_doorbell_answer(self._bell)
+
+    def close(self) -> None:
+        """Closes the descriptor; a second call does nothing."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def peer_groups(fd: int) -> list[int]:

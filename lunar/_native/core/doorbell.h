@@ -1,0 +1,35 @@
+/* Doorbell: wakes whoever polls a descriptor, from a thread of a foreign library.
+ *
+ * Such a library calls a listener in a thread of its own, which must neither wait nor hold Python's lock.  The
+ * listener is one of these functions; its argument is the doorbell.  Only the first ring since the last `answer` makes
+ * a system call.
+ */
+#ifndef LUNAR_DOORBELL_H
+#define LUNAR_DOORBELL_H
+
+#include <stdint.h>
+
+typedef struct lunar_doorbell {
+    int32_t fd; /* an eventfd, non-blocking; owned by whoever made the doorbell */
+    uint32_t rung;
+} lunar_doorbell;
+
+/* The status with which DDS tells of a match, by value (OMG DDS 1.4, clause 2.2.4.1); unused. */
+typedef struct lunar_matched_status {
+    uint32_t total_count;
+    int32_t total_count_change;
+    uint32_t current_count;
+    int32_t current_count_change;
+    uint64_t last_handle;
+} lunar_matched_status;
+
+/* There are data.  Any thread. */
+void lunar_doorbell_ring(int32_t entity, void *doorbell);
+
+/* A match came or went.  Any thread. */
+void lunar_doorbell_ring_matched(int32_t entity, lunar_matched_status status, void *doorbell);
+
+/* Look at what there is after this call, not before it.  One thread at a time. */
+void lunar_doorbell_answer(lunar_doorbell *doorbell);
+
+#endif

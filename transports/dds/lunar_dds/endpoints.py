@@ -1,0 +1,237 @@
+"""DDS writers and readers of samples that are laid out by us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from lunar._native.control import Doorbell
+from lunar.errors import ResourceExhausted
+from lunar_dds.cyclone import TIMED_OUT, CData, check, ffi, library
+from lunar_dds.domains import Participant
+from lunar_dds.kinds import Kind
+from lunar_dds.terms import Terms
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["DISPOSED", "Reader", "Taken", "Writer"]
+
+DISPOSED: Final = 32
+"""The instance state of what was withdrawn."""
+
+_KEY: Final = 1
+_DATA: Final = 2
+_DISPOSE_AND_UNREGISTER: Final = 3
+_TAKE_AT_ONCE: Final = 64
+_CDR_LITTLE_ENDIAN: Final = b"\0\1\0\0"
+_MATCHES_AT_ONCE: Final = 256
+
+
+class Prepared:
+    """A sample, ready to be written as often as is wanted. Owned by whoever made it, until `release`."""
+
+    __slots__ = ("_sample",)
+
+    def __init__(self, sample: CData) -> None:
+        self._sample = sample
+
+    def take(self) -> CData:
+        """One reference to it for a call that consumes one."""
+        return library().ddsi_serdata_ref(self._sample)
+
+    def release(self) -> None:
+        """Gives it back; again: does nothing."""
+        sample, self._sample = self._sample, None
+        if sample is not None:
+            library().ddsi_serdata_unref(sample)
+
+
+@contextmanager
+def _listening(bell: Doorbell | None, *, reader: bool) -> Iterator[CData]:
+    if bell is None:
+        yield ffi.NULL
+        return
+    lib = library()
+    listener = lib.dds_create_listener(ffi.NULL)
+    argument, matched = ffi.cast("void *", bell.argument), ffi.cast("void *", bell.on_match)
+    if reader:
+        lib.dds_lset_data_available_arg(listener, ffi.cast("void *", bell.on_data), argument, False)
+        lib.dds_lset_subscription_matched_arg(listener, matched, argument, False)
+    else:
+        lib.dds_lset_publication_matched_arg(listener, matched, argument, False)
+    try:
+        yield listener
+    finally:
+        lib.dds_delete_listener(listener)
+
+
+class _Endpoint:
+    def __init__(self, participant: Participant) -> None:
+        self._participant = participant
+        self._matches = ffi.new("dds_instance_handle_t[]", _MATCHES_AT_ONCE)
+        self.entity = 0
+
+    def _matched(self, ask: CData) -> set[int]:
+        while True:
+            room = len(self._matches)
+            count = check(ask(self.entity, self._matches, room), "ask for DDS matches")
+            if count <= room:
+                return set(self._matches[0:count])
+            self._matches = ffi.new("dds_instance_handle_t[]", 2 * count)
+
+    def close(self) -> None:
+        """Deletes it; the bell that it was given is not rung any more when this returns. Again: does nothing."""
+        entity, self.entity = self.entity, 0
+        if entity:
+            library().dds_delete(entity)
+
+
+class Writer(_Endpoint):
+    """Writes.
+
+    Args:
+        participant: Whose it is.
+        topic: Name of the topic in DDS.
+        kind: Its type.
+        terms: Its quality of service.
+        bell: Rung when a reader comes or goes.
+    """
+
+    def __init__(
+        self, participant: Participant, topic: str, kind: Kind, terms: Terms, bell: Doorbell | None = None
+    ) -> None:
+        super().__init__(participant)
+        lib = library()
+        handle = participant.topic(topic, kind)
+        with terms.qos(participant.participant_id) as qos, _listening(bell, reader=False) as listener:
+            made = lib.dds_create_writer(participant.entity, handle, qos, listener)
+        self.entity = check(made, f"make a DDS writer on {topic}")
+        sertype = ffi.new("const struct ddsi_sertype **")
+        check(lib.dds_get_entity_sertype(self.entity, sertype), "ask for a writer's type")
+        self._type = sertype[0]
+        self._parts = ffi.new("ddsrt_iovec_t[3]")
+
+    def prepare(self, head: bytes, payload: ReadableBuffer = b"", *, withdraws: bool = False) -> Prepared:
+        """Makes a sample, with one copy of what it is made of.
+
+        Args:
+            head: All that comes before the payload, its length included.
+            payload: The octets at the end.
+            withdraws: It is a key alone, whose instance ends.
+
+        Raises:
+            ResourceExhausted: There is no memory for it.
+        """
+        lib, parts = library(), self._parts
+        head = _CDR_LITTLE_ENDIAN + head
+        first, second = ffi.from_buffer(head), ffi.from_buffer(payload)
+        parts[0].iov_base, parts[0].iov_len = first, len(head)
+        parts[1].iov_base, parts[1].iov_len = second, len(second)
+        size = len(head) + len(second)
+        sample = lib.ddsi_serdata_from_ser_iov(self._type, _KEY if withdraws else _DATA, 2, parts, size)
+        if not sample:
+            raise ResourceExhausted(f"no memory for a DDS sample of {size} bytes")
+        sample.statusinfo = _DISPOSE_AND_UNREGISTER if withdraws else 0
+        return Prepared(sample)
+
+    def write(self, sample: Prepared, timestamp_ns: int) -> bool:
+        """Writes a sample; False if there is no room now. The sample is still its owner's.
+
+        Raises:
+            ResourceExhausted: A limit was reached; it was not written.
+        """
+        given = sample.take()
+        given.timestamp = timestamp_ns
+        code = library().dds_forwardcdr(self.entity, given)
+        if code == TIMED_OUT:
+            return False
+        check(code, "write a DDS sample")
+        return True
+
+    def matched(self) -> set[int]:
+        """The readers there are now."""
+        return self._matched(library().dds_get_matched_subscriptions)
+
+
+@dataclass(slots=True)
+class Taken:
+    """A sample that was taken.
+
+    Attributes:
+        writer: Handle of the writer in this process.
+        state: Of its instance; `DISPOSED` if that was withdrawn.
+        is_data: It is more than a key.
+        timestamp_ns: When it was written, by its writer's clock.
+    """
+
+    writer: int
+    state: int
+    is_data: bool
+    timestamp_ns: int
+    _sample: CData
+
+    @contextmanager
+    def bytes(self) -> Iterator[memoryview]:
+        """What it holds, after the CDR header; valid within the context only."""
+        lib = library()
+        size = lib.ddsi_serdata_size(self._sample)
+        where = ffi.new("ddsrt_iovec_t *")
+        lent = lib.ddsi_serdata_to_ser_ref(self._sample, 0, size, where)
+        view = memoryview(ffi.buffer(where.iov_base, size)).toreadonly()
+        try:
+            with view, view[4:] as body:
+                yield body
+        finally:
+            lib.ddsi_serdata_to_ser_unref(lent, where)
+
+    def release(self) -> None:
+        """Gives it back; again: does nothing."""
+        sample, self._sample = self._sample, None
+        if sample is not None:
+            library().ddsi_serdata_unref(sample)
+
+
+class Reader(_Endpoint):
+    """Reads.
+
+    Args:
+        participant: Whose it is.
+        topic: Name of the topic in DDS.
+        kind: Its type.
+        terms: Its quality of service.
+        bell: Rung when there are samples, and when a writer comes or goes.
+    """
+
+    def __init__(self, participant: Participant, topic: str, kind: Kind, terms: Terms, bell: Doorbell) -> None:
+        super().__init__(participant)
+        self._samples = ffi.new("struct ddsi_serdata *[]", _TAKE_AT_ONCE)
+        self._infos = ffi.new("dds_sample_info_t[]", _TAKE_AT_ONCE)
+        handle = participant.topic(topic, kind)
+        with terms.qos(participant.participant_id) as qos, _listening(bell, reader=True) as listener:
+            made = library().dds_create_reader(participant.entity, handle, qos, listener)
+        self.entity = check(made, f"make a DDS reader on {topic}")
+
+    def take(self, most: int = _TAKE_AT_ONCE) -> Sequence[Taken]:
+        """Takes what there is, each to be released by the caller; fewer than `most` (64 at most) if that is all."""
+        samples, infos = self._samples, self._infos
+        count = check(library().dds_takecdr(self.entity, samples, most, infos, 0), "take DDS samples")
+        taken = []
+        for index in range(count):
+            info = infos[index]
+            taken.append(
+                Taken(
+                    info.publication_handle,
+                    info.instance_state,
+                    info.valid_data,
+                    info.source_timestamp,
+                    samples[index],
+                )
+            )
+        return taken
+
+    def matched(self) -> set[int]:
+        """The writers there are now."""
+        return self._matched(library().dds_get_matched_publications)

@@ -34,15 +34,11 @@ NAMES = {
         Capabilities Channel Discovery Engine Incoming IncomingHandler MatchTerms NetworkTransport News Offer
         Outgoing OutgoingHandler Parcel Probe PublisherEnd Reach ReceiverEnd Site Stream Transport
     """,
-<<<<<<< HEAD
-    "lunar.testing": "Child ChildFailed Collector HasEvents MemoryDiscovery MemoryTransport NUMBERED_BYTES"
-    " collect isolated numbered read_number serve",
-=======
     "lunar.testing": """
         Child ChildFailed Collector Forwarder ForwarderStatistics HasEvents Host Hosts Impairment LineStatistics
+        MemoryDiscovery MemoryTransport
         NUMBERED_BYTES collect isolated lab_unavailable numbered read_number remove_leftovers serve
     """,
->>>>>>> aa8a372 (Add a lab of hosts in network namespaces, with bad cables)
 }
 
 MEMBERS = {

@@ -159,13 +159,13 @@ class ReceivingEnd(abc.Incoming):
             self.grant_due_s = None
             self._lost_at_s = now_s
 
-    def started(self, last_sequence: int) -> None:
+    def started(self, last_sequence: int, newest_sequence: int) -> None:
         """The publisher's side lets the stream begin, or goes on."""
         self._met = True
         if not self._running:
             self._running = True
             self._last_sequence = max(self._last_sequence, last_sequence)
-            self._handler.started(last_sequence)
+            self._handler.started(last_sequence, newest_sequence)
 
     def tallied(self, index: int) -> None:
         """The sender took so many parcels; what is missing of them is lost."""

@@ -48,6 +48,7 @@ class SendingEnd(abc.Outgoing):
         "_handler",
         "_index",
         "_last_sequence",
+        "_newest_sequence",
         "_limit",
         "_limit_bytes",
         "_lost",
@@ -90,7 +91,7 @@ class SendingEnd(abc.Outgoing):
         self._limit = 0
         self._limit_bytes = 0
         self._taken_there = 0
-        self._last_sequence = 0
+        self._last_sequence = self._newest_sequence = 0
         self._lost = 0
         # What would have to be sent again: header with payload, or a record and None.
         self._unacknowledged: deque[tuple[int, bytes, ReadableBuffer | None, int]] = deque()
@@ -107,15 +108,15 @@ class SendingEnd(abc.Outgoing):
 
     # What the bus calls
 
-    def start(self, last_sequence: int) -> None:
+    def start(self, last_sequence: int, newest_sequence: int) -> None:
         """Lets the receiver know where the stream begins."""
         if self.closed or not self._told or self._started:
             return
         self._started = True
-        self._last_sequence = last_sequence
+        self._last_sequence, self._newest_sequence = last_sequence, newest_sequence
         # What is to be sent again was announced already, with the number before it.
         if self._outbox is not None and self._number is not None and not self._unacknowledged:
-            self._outbox.put(Start(self._number, last_sequence).pack())
+            self._outbox.put(Start(self._number, last_sequence, newest_sequence).pack())
         self._tell_drops()
 
     def send(self, parcel: abc.Parcel) -> bool:
@@ -224,7 +225,7 @@ class SendingEnd(abc.Outgoing):
         self._limit_bytes = record.limit_bytes
         if self._started or again:
             before = again[0][0] - 1 if again else self._last_sequence
-            outbox.put(Start(record.stream, before).pack())
+            outbox.put(Start(record.stream, before, self._newest_sequence).pack())
         for _, header, payload, _ in again:
             if payload is None:
                 outbox.put(header)

@@ -157,9 +157,9 @@ class PublisherLink:
 
     def _control(self, record: wire.FromPublisher) -> None:
         match record:
-            case wire.Start(stream, last_sequence):
+            case wire.Start(stream, last_sequence, newest_sequence):
                 if (end := self._streams.get(stream)) is not None:
-                    end.started(last_sequence)
+                    end.started(last_sequence, newest_sequence)
             case wire.Tally(stream, index):
                 if (end := self._streams.get(stream)) is not None:
                     end.tallied(index)

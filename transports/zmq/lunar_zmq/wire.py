@@ -53,7 +53,8 @@ _OPEN_FORM: Final = struct.Struct("<BBB1xI16sQQQQ")
 _GRANT_FORM: Final = struct.Struct("<B3xIQQQQ")
 _TEXT_FORM: Final = struct.Struct("<BxHI")
 _WELCOME_FORM: Final = struct.Struct("<B3sB3x16sQ")
-_START_FORM: Final = struct.Struct("<B3xIQ")
+_START_FORM: Final = struct.Struct("<B3xIQQ")
+_TALLY_FORM: Final = struct.Struct("<B3xIQ")
 _BARE_FORM: Final = struct.Struct("<B3x")
 
 READY: Final = _BARE_FORM.pack(_READY)
@@ -139,10 +140,11 @@ class Welcome(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where a stream begins, or goes on after the connection was made again."""
+    """Where a stream begins, or goes on after the connection was made again, and up to where it was published before."""
 
     stream: int
     last_sequence: int
+    newest_sequence: int
 
     def pack(self) -> bytes:
         """Returns the record."""
@@ -157,7 +159,7 @@ class Tally(NamedTuple):
 
     def pack(self) -> bytes:
         """Returns the record."""
-        return _START_FORM.pack(_TALLY, *self)
+        return _TALLY_FORM.pack(_TALLY, *self)
 
 
 class Refusal(NamedTuple):
@@ -237,7 +239,7 @@ def _from_publisher(frame: bytes, at: int) -> tuple[FromPublisher, int]:
         case 17:
             return Start(*_START_FORM.unpack_from(frame, at)[1:]), at + _START_FORM.size
         case 18:
-            return Tally(*_START_FORM.unpack_from(frame, at)[1:]), at + _START_FORM.size
+            return Tally(*_TALLY_FORM.unpack_from(frame, at)[1:]), at + _TALLY_FORM.size
         case 5:
             return _close(frame, at)
         case 16:

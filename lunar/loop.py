@@ -19,6 +19,7 @@ from lunar.graph.waiting import forget_loop
 
 if TYPE_CHECKING:
     from lunar._native._bus import Waiter
+    from lunar.graph.waiting import Pump
 
 __all__ = ["EventLoop", "LoopKind", "new_event_loop", "run"]
 
@@ -40,9 +41,43 @@ class _SpinningSelector(selectors.EpollSelector):
         super().__init__()
         self.waiter: Waiter | None = None
         self._others_at = 0.0
+        self._pumps: dict[int, Pump] = {}  # by descriptor
+
+    def adopt(self, pump: Pump) -> None:
+        """Serves what brings samples from other hosts, while there is nothing else to do."""
+        if pump.fileno() not in self._pumps:
+            self.register(pump.fileno(), selectors.EVENT_READ)
+            self._pumps[pump.fileno()] = pump
+
+    def release(self, pump: Pump) -> None:
+        """Serves it no longer."""
+        for fd in [fd for fd, known in self._pumps.items() if known is pump]:
+            del self._pumps[fd]
+            self.unregister(fd)
 
     def select(self, timeout: float | None = None) -> _Events:  # type: ignore[explicit-any]
         """As the base class. Ready signals are handed to the loop (call_soon) and need no event."""
+        if not self._pumps:
+            return self._spin_and_select(timeout)
+        pumps = list(self._pumps.values())
+        for pump in pumps:
+            pump.lend()
+        try:
+            events = self._spin_and_select(timeout)
+            # Served here and now: it is a sample that somebody waits for, and the control thread stays asleep.
+            ready = [event for event in events if event[0].fd in self._pumps]
+            if not ready:
+                return events
+            for key, _ in ready:
+                self._pumps[key.fd].serve()
+        finally:
+            for pump in pumps:
+                pump.take_back()
+        if self.waiter is not None:
+            self.waiter.dispatch()
+        return [event for event in events if event not in ready]
+
+    def _spin_and_select(self, timeout: float | None = None) -> _Events:  # type: ignore[explicit-any]
         waiter = self.waiter
         if waiter is None or not waiter.pending:
             return super().select(timeout)
@@ -88,6 +123,14 @@ class EventLoop(asyncio.SelectorEventLoop):
         if self._spinning.waiter is waiter:
             self._spinning.waiter = None
             self.remove_reader(waiter.fileno())
+
+    def adopt_pump(self, pump: Pump) -> None:
+        """Called by Lunar for what brings samples from other hosts; in this loop's thread, as is the next one."""
+        self._spinning.adopt(pump)
+
+    def release_pump(self, pump: Pump) -> None:
+        """Called by Lunar when it closes."""
+        self._spinning.release(pump)
 
     def close(self) -> None:
         """Closes the loop and its waiter."""

@@ -10,7 +10,10 @@ import asyncio
 import errno
 import os
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from lunar._native._bus import Waiter, set_waiter_finders
 from lunar._native.control import BELLS, create_bell_page
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bells",
+    "Pump",
     "acquire_bells",
     "after_fork_in_child",
     "after_fork_in_parent",
@@ -28,6 +32,22 @@ __all__ = [
     "forget_loop",
     "release_bells",
 ]
+
+
+class Pump(Protocol):
+    """Something that brings samples from other hosts and can be served by any thread, or lent to an idle loop."""
+
+    def fileno(self) -> int:
+        """Readable when there is something to do."""
+
+    def serve(self) -> None:
+        """Does it."""
+
+    def lend(self) -> None:
+        """The caller looks after it until `take_back`; nobody else has to."""
+
+    def take_back(self) -> None:
+        """The caller does so no longer."""
 
 
 class _ThreadWaiter:
@@ -60,6 +80,7 @@ class Bells:
         self._by_loop: dict[asyncio.AbstractEventLoop, Waiter] = {}
         self._threads = threading.local()
         self._sockets: set[int] = set()
+        self._pumps: list[Pump] = []
         self._closed = False
 
     @property
@@ -95,6 +116,8 @@ class Bells:
                 waiter.watch(fd)
             if managed is not None:
                 managed(waiter)
+                for pump in self._pumps:
+                    _adopt(loop, pump)
             elif loop is not None:
                 loop.add_reader(waiter.fileno(), _woken, waiter)
         except BaseException:
@@ -150,6 +173,20 @@ class Bells:
             self._sockets.discard(fd)
             for waiter in self._waiters:
                 waiter.unwatch(fd)
+
+    def add_pump(self, pump: Pump) -> None:
+        """Idle loops of ours serve it from now on."""
+        with self._lock:
+            self._pumps.append(pump)
+            for loop in self._by_loop:
+                _in_loop(loop, partial(_adopt, loop, pump))
+
+    def remove_pump(self, pump: Pump) -> None:
+        """It is about to close."""
+        with self._lock:
+            self._pumps.remove(pump)
+            for loop in self._by_loop:
+                _in_loop(loop, partial(_release, loop, pump))
 
     def kick_all(self) -> None:
         """Something changed that waiters may wait for: all look again."""
@@ -212,6 +249,23 @@ def _woken(waiter: Waiter) -> None:
     waiter.dispatch()
     while waiter.pending and not waiter.arm():
         waiter.dispatch()
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # that loop is closed
+        loop.call_soon_threadsafe(function)
+
+
+def _adopt(loop: asyncio.AbstractEventLoop | None, pump: Pump) -> None:
+    adopt = getattr(loop, "adopt_pump", None)
+    if adopt is not None:
+        adopt(pump)
+
+
+def _release(loop: asyncio.AbstractEventLoop, pump: Pump) -> None:
+    release = getattr(loop, "release_pump", None)
+    if release is not None:
+        release(pump)
 
 
 def _leave(loop: asyncio.AbstractEventLoop, waiter: Waiter) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from lunar.abc import Capabilities, Engine
     from lunar.graph.control import ControlThread
+    from lunar.graph.waiting import Bells
 
 __all__ = ["EngineHost", "Flushed"]
 
@@ -35,25 +36,49 @@ class EngineHost:
         capabilities: What the transport can do.
         engine: The engine; it is closed with its host.
         control: The control thread.
+        bells: Whose idle loops may serve it.
 
     Attributes:
         lock: Held by whoever is in the engine.
     """
 
-    def __init__(self, name: str, capabilities: Capabilities, engine: Engine, control: ControlThread) -> None:
+    def __init__(
+        self, name: str, capabilities: Capabilities, engine: Engine, control: ControlThread, bells: Bells
+    ) -> None:
         self.name = name
         self.capabilities = capabilities
         self.engine = engine
         self.lock = threading.RLock()
-        self._control = control
+        self._control, self._bells = control, bells
+        self._lent = 0
+        self._lending = threading.Lock()
         self._dirty: deque[Flushed] = deque()
         self._due_s = 0.0  # when a timer is set for, monotonic; 0: none
         self._closed = False
 
     def start(self) -> None:
-        """Serves the engine from now on. Called in the control thread, as all but `flush`."""
+        """Serves the engine from now on. Called in the control thread, as `close` is."""
         self._control.watch(self.engine.fileno(), self._ready)
+        self._bells.add_pump(self)
         self.serve()
+
+    def fileno(self) -> int:
+        """See `Pump`."""
+        return self.engine.fileno()
+
+    def lend(self) -> None:
+        """See `Pump`."""
+        with self._lending:
+            self._lent += 1
+            if self._lent == 1 and not self._closed:
+                self._control.want(self.engine.fileno(), read=False)
+
+    def take_back(self) -> None:
+        """See `Pump`."""
+        with self._lending:
+            self._lent -= 1
+            if self._lent == 0 and not self._closed:
+                self._control.want(self.engine.fileno(), read=True)
 
     def _ready(self, _mask: int) -> None:
         self.serve()
@@ -65,12 +90,15 @@ class EngineHost:
         with self.lock:
             wait_s = self.engine.work()
         self._flush_dirty()
-        if wait_s is not None:
-            self._serve_in(wait_s)
+        if wait_s is not None and not self._is_due_before(time.monotonic() + wait_s):
+            self._control.post(self._serve_in, wait_s)
+
+    def _is_due_before(self, due_s: float) -> bool:
+        return 0 < self._due_s <= due_s
 
     def _serve_in(self, wait_s: float) -> None:
         due_s = time.monotonic() + wait_s
-        if self._due_s and self._due_s <= due_s:
+        if self._is_due_before(due_s):
             return
         self._due_s = due_s
         self._control.call_later(wait_s, partial(self._due, due_s))
@@ -105,6 +133,8 @@ class EngineHost:
         with self.lock:
             if self._closed:
                 return
-            self._closed = True
+            with self._lending:
+                self._closed = True
+            self._bells.remove_pump(self)
             self._control.unwatch(self.engine.fileno())
             self.engine.close()

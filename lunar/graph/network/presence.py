@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lunar._version import __version__
 from lunar.abc import Site
+from lunar.errors import TransportUnavailable
 from lunar.graph.network.board import Board
 from lunar.graph.network.engines import EngineHost
 from lunar.graph.network.loopback import Loopback
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from lunar.graph.schemas import OwnSchemas
     from lunar.graph.waiting import Bells
 
+_log = logging.getLogger("lunar")
+
 __all__ = ["Presence", "Surroundings", "host_key"]
 
 
@@ -41,12 +45,14 @@ class Surroundings:
         interfaces: Likewise.
         discovery: Opens the board.
         transports: Those to be used, the preferred ones first, with the settings of each.
+        missing: Why others cannot be used, by name.
     """
 
     addresses: tuple[str, ...]
     interfaces: tuple[str, ...]
     discovery: Callable[[Site], Discovery]
     transports: tuple[tuple[NetworkTransport, dict[str, object]], ...]
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def host_key(config: Config) -> str:
@@ -70,6 +76,9 @@ class Presence:
         schemas: What is told of this process's types.
         faulted: Called with the name of a process that broke the rules, and the reason.
 
+    Attributes:
+        missing: Why transports cannot be used, by name.
+
     Raises:
         TransportUnavailable: Discovery cannot run here.
         ResourceExhausted: A limit was reached; nothing was left open.
@@ -89,12 +98,18 @@ class Presence:
     ) -> None:
         self._control, self._matchmaker, self._schemas = control, matchmaker, schemas
         self._told: set[str] = set()
+        self.missing = dict(surroundings.missing)
         with ExitStack() as undo:
             hosts = []
             for each, settings in surroundings.transports:
-                engine = each.open(_site(config, participant_id, surroundings, settings))
+                try:
+                    engine = each.open(_site(config, participant_id, surroundings, settings))
+                except TransportUnavailable as error:
+                    self.missing[each.name] = str(error)
+                    _log.warning("the transport %s is not used: %s", each.name, error)
+                    continue
                 undo.callback(engine.close)
-                hosts.append(EngineHost(each.name, each.capabilities, engine, control))
+                hosts.append(EngineHost(each.name, each.capabilities, engine, control, bells))
             discovery = surroundings.discovery(_site(config, participant_id, surroundings, {}))
             undo.callback(discovery.close)
             loopback = Loopback(transport, bells)

@@ -62,11 +62,15 @@ def bound(host: testing.Host, port: int = PORT) -> socket.socket:
 
 def passes(sender: socket.socket, receiver: socket.socket, address: str, timeout_s: float = 5) -> bool:
     receiver.settimeout(timeout_s)
+    token = os.urandom(8)
     try:
-        sender.sendto(b"ping", (address, PORT))
-        return receiver.recv(100) == b"ping"
+        sender.sendto(token, (address, PORT))
+        # One that waited for ARP while a cable was cut may come before it.
+        while receiver.recv(100) != token:
+            pass
     except (OSError, TimeoutError):
         return False
+    return True
 
 
 def drain(receiver: socket.socket) -> list[bytes]:
@@ -321,7 +325,7 @@ def test_a_cable_may_be_mended_in_either_order(hosts: testing.Hosts) -> None:
             hosts.cut(hosts[0])
             hosts.mend(hosts[0])
             assert passes(source, sink, hosts[1].address)
-            assert forwarder.statistics().from_host.sent == 1
+            assert forwarder.statistics().from_host.sent >= 1
         hosts.impair()
         hosts.cut(hosts[0])
 

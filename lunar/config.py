@@ -1,40 +1,40 @@
-"""What the environment says: domain, runtime directory, group and pool limit.
+"""What the environment and the settings file say.
 
-| variable          | meaning                                                | default                          |
-|-------------------|--------------------------------------------------------|----------------------------------|
-| LUNAR_DOMAIN      | keeps systems apart, 0 to 232 (DDS's range)            | 0                                |
-| LUNAR_RUNTIME_DIR | where processes find each other, an absolute path      | $XDG_RUNTIME_DIR/lunar, else     |
-|                   |                                                        | /tmp/lunar-<uid>                 |
-| LUNAR_GROUP       | group, by name or number, that may join as well        | none: this user only             |
-| LUNAR_POOL_BYTES  | most memory a publisher's pool may take ("512M", "1G") | 1G                               |
+| variable          | in lunar.toml | meaning                                                | default              |
+|-------------------|---------------|--------------------------------------------------------|----------------------|
+| LUNAR_DOMAIN      | domain        | keeps systems apart, 0 to 232 (DDS's range)            | 0                    |
+| LUNAR_RANGE       | range         | how far nodes are seen: host or network                | host                 |
+| LUNAR_INTERFACES  | interfaces    | names or addresses of the interfaces to use            | all that are up but  |
+|                   |               |                                                        | the loopback one     |
+| LUNAR_PEERS       | peers         | hosts to ask where multicast does not reach            | none                 |
+| LUNAR_POOL_BYTES  | pool_bytes    | most memory a publisher's pool may take ("512M", "1G") | 1G                   |
+|                   | transport     | a table of settings for each transport                 | none                 |
+| LUNAR_RUNTIME_DIR |               | where processes find each other, an absolute path      | $XDG_RUNTIME_DIR/    |
+|                   |               |                                                        | lunar, else          |
+|                   |               |                                                        | /tmp/lunar-<uid>     |
+| LUNAR_GROUP       |               | group, by name or number, that may join as well        | none: this user only |
+| LUNAR_CONFIG      |               | the settings file                                      | see `config_file`    |
 
-A variable that is set to nothing counts as not set. Nothing is created or opened here.
+Lists are separated by commas in a variable. A variable that is set to nothing counts as not set. What the environment
+says counts more than what the file says. Nothing is created here, and nothing opened but the settings file.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TypeVar
 
+from lunar import config_file, setting_values
 from lunar.errors import ConfigError
+from lunar.setting_values import DEFAULT_POOL_BYTES, MAX_DOMAIN, Range
 
-__all__ = ["DEFAULT_POOL_BYTES", "MAX_DOMAIN", "Config", "default_runtime_dir"]
+__all__ = ["DEFAULT_POOL_BYTES", "MAX_DOMAIN", "Config", "Range", "checked", "default_runtime_dir"]
 
-MAX_DOMAIN: Final = 232
-"""The highest domain whose DDS discovery port, 7400 + 250 * domain, fits into 16 bits."""
-
-DEFAULT_POOL_BYTES: Final = 2**30
-"""The limit of a publisher's pool, in bytes, where nothing else is said."""
-
-_MIN_POOL_BYTES: Final = 2**16
-_MAX_POOL_BYTES: Final = 2**44
-_POOL_ALLOWED: Final = "bytes from 64K to 16T; K, M, G and T stand for powers of 1024"
-_SIZE: Final = re.compile(r"([0-9]{1,20})([KMGT]?)", re.ASCII | re.IGNORECASE)
-_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,20 @@ class Config:
         runtime_dir: Absolute path of the folder where the processes find each other.
         group: Id of the group that may join besides this user, or None.
         pool_bytes: Most bytes that one publisher's pool may take.
+        range: How far nodes are seen.
+        interfaces: Names or addresses as given, see `lunar.interfaces.usable`; empty means all.
+        peers: Addresses or names of hosts.
+        transport_settings: What is said for each transport, by its name; unchecked.
     """
 
     domain: int
     runtime_dir: Path
     group: int | None
     pool_bytes: int
+    range: Range = "host"
+    interfaces: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    transport_settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Config:
@@ -62,24 +70,38 @@ class Config:
 
         Raises:
             ConfigError: A variable has a value that cannot be used.
+            ConfigFileError: The settings file is wrong, likewise a ConfigError; all its faults are named.
         """
         variables = os.environ if environ is None else environ
+        in_file = config_file.load(variables).values
+
+        def get(name: str, check: Callable[[object], T], default: object) -> T:
+            variable = f"LUNAR_{name.upper()}"
+            text = variables.get(variable, "")
+            return checked(variable, check, text) if text else check(in_file.get(name, default))
+
         return cls(
-            domain=_domain(variables),
+            domain=get("domain", setting_values.domain, 0),
             runtime_dir=_runtime_dir(variables),
             group=_group(variables),
-            pool_bytes=_pool_bytes(variables),
+            pool_bytes=get("pool_bytes", setting_values.pool_bytes, DEFAULT_POOL_BYTES),
+            range=get("range", setting_values.range_, "host"),
+            interfaces=get("interfaces", setting_values.interfaces, ()),
+            peers=get("peers", setting_values.peers, ()),
+            transport_settings=setting_values.transport(in_file.get("transport", {})),
         )
 
 
-def _domain(variables: Mapping[str, str]) -> int:
-    text = variables.get("LUNAR_DOMAIN", "")
-    if not text:
-        return 0
-    # int() alone would also take "+1", " 1", "1_0" and digits of other scripts.
-    if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or int(text) > MAX_DOMAIN:
-        raise ConfigError("LUNAR_DOMAIN", text, f"a whole number from 0 to {MAX_DOMAIN}")
-    return int(text)
+def checked(variable: str, check: Callable[[object], T], value: object) -> T:
+    """Checks a value with a function of `setting_values`.
+
+    Raises:
+        ConfigError: It is not allowed.
+    """
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ConfigError(variable, str(value), str(error)) from None
 
 
 def _runtime_dir(variables: Mapping[str, str]) -> Path:
@@ -121,14 +143,3 @@ def _group(variables: Mapping[str, str]) -> int | None:
         return grp.getgrnam(text).gr_gid
     except KeyError:
         raise ConfigError("LUNAR_GROUP", text, "a group of this host, by name or number") from None
-
-
-def _pool_bytes(variables: Mapping[str, str]) -> int:
-    text = variables.get("LUNAR_POOL_BYTES", "")
-    if not text:
-        return DEFAULT_POOL_BYTES
-    parts = _SIZE.fullmatch(text)
-    size_bytes = int(parts[1]) * _UNITS[parts[2].upper()] if parts else 0
-    if not _MIN_POOL_BYTES <= size_bytes <= _MAX_POOL_BYTES:
-        raise ConfigError("LUNAR_POOL_BYTES", text, _POOL_ALLOWED)
-    return size_bytes

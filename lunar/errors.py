@@ -15,6 +15,7 @@ import reprlib
 __all__ = [
     "ClosedError",
     "ConfigError",
+    "ConfigFileError",
     "ContractDenied",
     "FieldError",
     "InvalidName",
@@ -114,6 +115,24 @@ class ConfigError(_NotAllowed):
     def variable(self) -> str:
         """The environment variable that is wrong."""
         return self._name
+
+
+class ConfigFileError(ConfigError):
+    """A settings file is wrong. As text, one fault a line, each with its place.
+
+    Attributes:
+        path: The file.
+        faults: Every fault in it, as "path:line: what is wrong and what is allowed".
+    """
+
+    def __init__(self, path: str, faults: tuple[str, ...]) -> None:
+        super().__init__("LUNAR_CONFIG", path, "a file without faults")
+        self.args = (path, faults)  # what pickling makes a copy from
+        self.path = path
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return "\n".join(self.faults)
 
 
 class InvalidName(LunarError, ValueError):

@@ -10,8 +10,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar, overload
 
-from lunar.config import MAX_DOMAIN, Config
-from lunar.errors import ClosedError, ConfigError
+from lunar import setting_values
+from lunar.config import Config, Range, checked
+from lunar.errors import ClosedError
 from lunar.graph.descriptions import NodeInfo
 from lunar.graph.listeners import Listeners
 from lunar.graph.membership import join, leave, require_same_process
@@ -41,7 +42,9 @@ class Node:
     Args:
         name: ASCII letters, digits and '_', not starting with a digit; unique in this process and domain.
         namespace: Prefix of the node's relative topics: "/" or "/robot".
-        domain: Keeps systems apart, 0 to 232; None stands for the environment's `LUNAR_DOMAIN`, else 0.
+        domain: Keeps systems apart, 0 to 232; None stands for what the settings say (`LUNAR_DOMAIN`), else 0.
+        range: How far it is seen, "host" or "network"; None stands for what the settings say (`LUNAR_RANGE`), else
+            "host".
 
     Raises:
         InvalidName: A name breaks ROS 2's rules.
@@ -50,15 +53,22 @@ class Node:
         LunarError: The name is taken in this process.
     """
 
-    def __init__(self, name: str, *, namespace: str = "/", domain: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: str = "/",
+        domain: int | None = None,
+        range: Range | None = None,  # noqa: A002 - the setting's name
+    ) -> None:
         validate_node_name(name)
         self._name = name
         self._namespace = expand_namespace(namespace)
         config = Config.from_environment()
         if domain is not None:
-            if not 0 <= domain <= MAX_DOMAIN:
-                raise ConfigError("LUNAR_DOMAIN", str(domain), f"a whole number from 0 to {MAX_DOMAIN}")
-            config = replace(config, domain=domain)
+            config = replace(config, domain=checked("LUNAR_DOMAIN", setting_values.domain, domain))
+        if range is not None:
+            config = replace(config, range=checked("LUNAR_RANGE", setting_values.range_, range))
         self._pid = os.getpid()
         self._closed = False
         self._lock = threading.Lock()

@@ -39,7 +39,7 @@ def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     Directly under /tmp because a Unix socket's path has room for 107 bytes only: pytest's ``tmp_path`` is too long.
     """
-    for name in ("LUNAR_GROUP", "LUNAR_POOL_BYTES", "LUNAR_RANGE"):
+    for name in ("LUNAR_GROUP", "LUNAR_INTERFACES", "LUNAR_PEERS", "LUNAR_POOL_BYTES", "LUNAR_RANGE"):
         monkeypatch.delenv(name, raising=False)
     path = Path(tempfile.mkdtemp(prefix="lunar-", dir="/tmp"))
     monkeypatch.setenv("LUNAR_RUNTIME_DIR", str(path))

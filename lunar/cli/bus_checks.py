@@ -15,16 +15,26 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lunar import config_file
 from lunar.cli.diagnosis import Check, Examination
 from lunar.cli.host_checks import check_memory
 from lunar.cli.quantities import format_bytes, plural
 from lunar.config import Config
-from lunar.errors import ConfigError, LunarError
+from lunar.errors import ConfigError, ConfigFileError, LunarError
 
 if TYPE_CHECKING:
     from lunar.abc import Transport
 
-_SETTINGS = ("LUNAR_DOMAIN", "LUNAR_RUNTIME_DIR", "LUNAR_GROUP", "LUNAR_POOL_BYTES")
+_SETTINGS = (
+    "LUNAR_DOMAIN",
+    "LUNAR_RUNTIME_DIR",
+    "LUNAR_GROUP",
+    "LUNAR_POOL_BYTES",
+    "LUNAR_RANGE",
+    "LUNAR_INTERFACES",
+    "LUNAR_PEERS",
+)
+_ALSO_KNOWN = ("LUNAR_CONFIG", "LUNAR_FLATC")
 _BUILD_SETTINGS = ("LUNAR_ABI3", "LUNAR_WERROR", "LUNAR_SANITIZE", "LUNAR_SANITIZED")
 
 
@@ -43,13 +53,18 @@ def check_settings(environ: Mapping[str, str] | None = None) -> Iterator[Check]:
         "LUNAR_RUNTIME_DIR": str(config.runtime_dir),
         "LUNAR_GROUP": "none, this user only" if config.group is None else str(config.group),
         "LUNAR_POOL_BYTES": format_bytes(config.pool_bytes),
+        "LUNAR_RANGE": config.range,
+        "LUNAR_INTERFACES": ", ".join(config.interfaces) or "all that are up, but the loopback one",
+        "LUNAR_PEERS": ", ".join(config.peers) or "none",
     }
+    in_file = {} if faults else _file_sources(variables)
     at_fault = {check.name for check in faults}
     for name in _SETTINGS:
         if name not in at_fault:
-            yield Check(name, "ok", f"{values[name]} ({'environment' if name in given else _default_source(name)})")
+            source = "environment" if name in given else in_file.get(name) or _default_source(name)
+            yield Check(name, "ok", f"{values[name]} ({source})")
     for name in sorted(variables):
-        if name.startswith("LUNAR_") and name not in (*_SETTINGS, *_BUILD_SETTINGS):
+        if name.startswith("LUNAR_") and name not in (*_SETTINGS, *_ALSO_KNOWN, *_BUILD_SETTINGS):
             near = difflib.get_close_matches(name, _SETTINGS, n=1, cutoff=0.8)
             remedy = f"did you mean {near[0]}?" if near else "unset it"
             yield Check(name, "warning", "is set, but there is no such setting", remedy)
@@ -62,11 +77,20 @@ def _valid_config(variables: Mapping[str, str]) -> tuple[Config, list[Check]]:
     while True:
         try:
             return Config.from_environment(remaining), faults
+        except ConfigFileError as error:
+            faults += [Check("settings file", "failed", fault, "correct that line") for fault in error.faults]
+            remaining["LUNAR_CONFIG"] = os.devnull
         except ConfigError as error:
             faults.append(
                 Check(error.variable, "failed", f"{error.value!r} is not valid", f"set it to {error.allowed}")
             )
             del remaining[error.variable]
+
+
+def _file_sources(variables: Mapping[str, str]) -> dict[str, str]:
+    """Names the settings file for each setting that stands in it."""
+    settings = config_file.load(variables)
+    return {f"LUNAR_{name.upper()}": str(settings.path) for name in settings.values}
 
 
 def _default_source(name: str) -> str:

@@ -6,6 +6,7 @@ import atexit
 import importlib
 import os
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lunar.config import Config
@@ -88,7 +89,7 @@ def graph_snapshot(timeout_s: float = 1.0, domain: int | None = None) -> GraphSn
     """
     config = Config.from_environment()
     if domain is not None:
-        config = Config(domain, config.runtime_dir, config.group, config.pool_bytes)
+        config = replace(config, domain=domain)
     participant = join(config)
     try:
         return participant.snapshot(timeout_s)

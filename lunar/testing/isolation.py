@@ -19,7 +19,8 @@ def isolated(**settings: str) -> Iterator[Path]:
     """Keeps the nodes made in the block, and in processes started there, apart from all others on this host.
 
     The block gets a runtime directory of its own, which is removed with all that is in it when the block ends, and none
-    of Lunar's settings of outside. The environment is that of the whole process, so not for two threads at once.
+    of Lunar's settings of outside, no settings file either. The environment is that of the whole process, so not for
+    two threads at once.
 
     Args:
         **settings: Environment variables for the block, such as `LUNAR_DOMAIN="7"`.
@@ -36,7 +37,7 @@ def isolated(**settings: str) -> Iterator[Path]:
     before = {name: value for name, value in os.environ.items() if name.startswith(_PREFIX)}
     directory = Path(tempfile.mkdtemp(prefix="lunar-"))
     try:
-        _replace({"LUNAR_RUNTIME_DIR": str(directory), **settings})
+        _replace({"LUNAR_RUNTIME_DIR": str(directory), "LUNAR_CONFIG": os.devnull, **settings})
         yield directory
     finally:
         _replace(before)

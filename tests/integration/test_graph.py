@@ -108,6 +108,21 @@ def test_the_environment_chooses_the_domain(monkeypatch: pytest.MonkeyPatch) -> 
         lunar.Node("tested")
 
 
+def test_a_range_is_host_or_network() -> None:
+    with pytest.raises(lunar.ConfigError, match="LUNAR_RANGE='lan' is not valid; allowed: host or network"):
+        lunar.Node("tested", range="lan")  # type: ignore[arg-type]
+    with lunar.Node("tested", range="host"):
+        pass
+
+
+def test_a_wrong_settings_file_refuses_a_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "lunar.toml"
+    path.write_text("domain = 233\nrang = 1\n")
+    monkeypatch.setenv("LUNAR_CONFIG", str(path))
+    with pytest.raises(lunar.ConfigError, match=f"{path}:1: .*\n{path}:2: there is no setting rang"):
+        lunar.Node("tested")
+
+
 def test_a_snapshot_shows_nodes_and_endpoints_with_their_profiles(start_child: StartChild) -> None:
     qos = lunar.QoS(depth=3, reliability="best_effort")
     child = start_child("other")

@@ -124,3 +124,34 @@ def test_refuses_a_value_and_says_what_is_allowed(variable: str, value: str, all
 def test_a_group_needs_a_folder_that_its_members_can_reach(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="only together with LUNAR_RUNTIME_DIR"):
         Config.from_environment(environ | {"LUNAR_GROUP": "0"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("LUNAR_RANGE", "lan", "host or network"),
+        ("LUNAR_RANGE", "Host", "host or network"),
+        ("LUNAR_INTERFACES", "eth0,", "names or addresses of interfaces"),
+        ("LUNAR_INTERFACES", "eth 0", "names or addresses of interfaces"),
+        ("LUNAR_PEERS", "192.0.2.300", "IP addresses or names of hosts"),
+        ("LUNAR_PEERS", "192.0.2.1:7400", "IP addresses or names of hosts"),
+        ("LUNAR_PEERS", "-robot", "IP addresses or names of hosts"),
+    ],
+)
+def test_refuses_what_no_network_can_be(variable: str, value: str, allowed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_environment({variable: value})
+    assert (caught.value.variable, caught.value.value, caught.value.allowed) == (variable, value, allowed)
+
+
+def test_network_settings() -> None:
+    config = Config.from_environment(
+        {"LUNAR_RANGE": "network", "LUNAR_INTERFACES": "eth1, fe80::1%eth0,eth1", "LUNAR_PEERS": "h2,2001:db8::1"}
+    )
+    assert config.range == "network"
+    assert config.interfaces == ("eth1", "fe80::1%eth0")  # once each
+    assert config.peers == ("h2", "2001:db8::1")
+
+
+def test_a_config_can_be_a_key() -> None:
+    assert len({Config.from_environment({}), Config.from_environment({})}) == 1

@@ -9,6 +9,7 @@ from lunar import errors
 from lunar.errors import (
     ClosedError,
     ConfigError,
+    ConfigFileError,
     ContractDenied,
     FieldError,
     InvalidName,
@@ -36,6 +37,10 @@ EXAMPLES: list[tuple[LunarError, str]] = [
     (
         ConfigError("LUNAR_DOMAIN", "x", "0 to 232"),
         "environment variable LUNAR_DOMAIN='x' is not valid; allowed: 0 to 232",
+    ),
+    (
+        ConfigFileError("/a/lunar.toml", ("/a/lunar.toml:1: domain = -1 is not valid", "/a/lunar.toml:2: no such key")),
+        "/a/lunar.toml:1: domain = -1 is not valid\n/a/lunar.toml:2: no such key",
     ),
     (InvalidName("topic", "a b", "no blanks", 1), "invalid topic 'a b' at position 1: no blanks"),
     (InvalidName("topic", "", "empty"), "invalid topic '': empty"),

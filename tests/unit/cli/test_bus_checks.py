@@ -191,3 +191,25 @@ def test_a_graph_that_cannot_be_seen_fails(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(lunar, "graph_snapshot", refuse, raising=False)
     (check,) = bus_checks.check_peers()
     assert check.status == "failed"
+
+
+def test_a_setting_of_the_file_is_shown_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "lunar.toml"
+    path.write_text('domain = 7\nrange = "network"\n')
+    checks = by_name(bus_checks.check_settings({"LUNAR_CONFIG": str(path), "LUNAR_RANGE": "host"}))
+    assert checks["LUNAR_DOMAIN"].text == f"7 ({path})"
+    assert checks["LUNAR_RANGE"].text == "host (environment)"
+    assert checks["LUNAR_PEERS"].text == "none (default)"
+    assert "LUNAR_CONFIG" not in checks
+
+
+def test_every_fault_of_the_file_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "lunar.toml"
+    path.write_text('domain = 999\nrange = "lan"\n')
+    checks = list(bus_checks.check_settings({"LUNAR_CONFIG": str(path), "LUNAR_PEERS": "a b"}))
+    failed = [check.text for check in checks if check.status == "failed"]
+    assert [text.partition(" is ")[0] for text in failed] == [
+        f"{path}:1: domain = 999",
+        f"{path}:2: range = 'lan'",
+        "'a b'",
+    ]

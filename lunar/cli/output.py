@@ -107,8 +107,9 @@ def write_warning(text: str) -> None:
 
 
 def write_error(text: str) -> None:
-    """Tells on stderr why the command ends without what was asked."""
-    _write_message("error: ", text)
+    """Tells on stderr why the command ends without what was asked; each line of it is one error."""
+    for line in text.splitlines() or [""]:
+        _write_message("error: ", line)
 
 
 def _write_message(prefix: str, text: str) -> None:

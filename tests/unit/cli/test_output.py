@@ -108,3 +108,8 @@ def test_nothing_in_json_controls_the_terminal(capsys: pytest.CaptureFixture[str
     assert "zażółć 日本" in line
     assert line.removesuffix("\n").isprintable()
     assert json.loads(line) == document
+
+
+def test_each_line_of_an_error_says_whose_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_error("one\ntwo")
+    assert capsys.readouterr().err == "lunar: error: one\nlunar: error: two\n"

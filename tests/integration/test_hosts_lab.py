@@ -421,29 +421,35 @@ def test_a_number_out_of_range(count: int, networks: int) -> None:
 # ---- by hand -----------------------------------------------------------------------------------------------------
 
 
-def test_the_command_makes_a_lab_whose_scripts_run_on_its_hosts(tmp_path: Path) -> None:
+@pytest.fixture
+def by_hand(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """The command, running; its scripts are in ``tmp_path / "hosts"``."""
+    options = ["--count", "2", "--loss", "1", "--scripts", str(tmp_path / "hosts")]
+    command = [sys.executable, "-m", "lunar.testing.lab", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+        try:
+            yield started
+        finally:
+            started.terminate()  # and not killed: it has to remove its lab
+
+
+def test_the_command_makes_a_lab_whose_scripts_run_on_its_hosts(by_hand: subprocess.Popen[str], tmp_path: Path) -> None:
+    assert by_hand.stdout is not None
     scripts = tmp_path / "hosts"
-    started = subprocess.Popen(
-        [sys.executable, "-m", "lunar.testing.lab", "--count", "2", "--loss", "1", "--scripts", str(scripts)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert started.stdout is not None
-    with started.stdout:
-        lines = iter(started.stdout.readline, "")
-        shown = [next(lines)]
-        while "Ctrl-C" not in shown[-1]:
-            shown.append(next(lines))
-        assert shown[0].split() == ["h1", "198.18.0.1", str(scripts / "h1")]
-        addresses = ["ip", "-br", "-4", "addr", "show", "eth0"]
-        for number in (1, 2):
-            script = scripts / f"h{number}"
-            assert f"198.18.0.{number}/24" in subprocess.check_output([script, *addresses], text=True)
-        send = "import socket; socket.socket(2, 2).sendto(b'', ('198.18.0.2', 9))"
-        subprocess.check_call([scripts / "h1", sys.executable, "-c", send])
-        started.send_signal(signal.SIGINT)
-        rest = list(lines)
-    assert started.wait(20) == 0
+    lines = iter(by_hand.stdout.readline, "")
+    shown = [next(lines)]
+    while "Ctrl-C" not in shown[-1]:
+        shown.append(next(lines))
+    assert shown[0].split() == ["h1", "198.18.0.1", str(scripts / "h1")]
+    addresses = ["ip", "-br", "-4", "addr", "show", "eth0"]
+    for number in (1, 2):
+        script = scripts / f"h{number}"
+        assert f"198.18.0.{number}/24" in subprocess.check_output([script, *addresses], text=True)
+    send = "import socket; socket.socket(2, 2).sendto(b'', ('198.18.0.2', 9))"
+    subprocess.check_call([scripts / "h1", sys.executable, "-c", send])
+    by_hand.send_signal(signal.SIGINT)
+    rest = list(lines)
+    assert by_hand.wait(20) == 0
     assert any("lost=1" in line for line in rest)
     assert not scripts.exists()
 

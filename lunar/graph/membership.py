@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["graph_snapshot", "join", "leave"]
 
 _lock = threading.Lock()
-_participants: dict[tuple[int, str], tuple[Participant, int]] = {}
+_participants: dict[tuple[int, str, str], tuple[Participant, int]] = {}
 _leaving: list[Participant] = []
 _transport: Transport | None = None
 
@@ -37,17 +37,22 @@ def _host_transport() -> Transport:
 
 
 def surroundings_of(config: Config) -> Surroundings | None:
-    return None
+    """What a participant takes part in a network with; None if it stays on its host."""
+    if config.range == "host":
+        return None
+    from lunar.graph.network import surroundings  # most processes stay on their host
+
+    return surroundings.surroundings_of(config)
 
 
 def join(config: Config) -> Participant:
-    """Returns this process's participant for a domain and runtime directory; `leave` once for each call.
+    """Returns this process's participant for a domain, runtime directory and range; `leave` once for each call.
 
     Raises:
         ConfigError: The runtime directory cannot be used.
         ResourceExhausted: A limit was reached.
     """
-    key = (config.domain, str(config.runtime_dir))
+    key = (config.domain, str(config.runtime_dir), config.range)
     with _lock:
         participant, users = _participants.get(key, (None, 0))
         if participant is None:
@@ -58,7 +63,7 @@ def join(config: Config) -> Participant:
 
 def leave(participant: Participant) -> None:
     """Closes the participant with its last user. Returns when its socket and descriptors are gone."""
-    key = (participant.config.domain, str(participant.config.runtime_dir))
+    key = (participant.config.domain, str(participant.config.runtime_dir), participant.config.range)
     with _lock:
         known, users = _participants.get(key, (None, 0))
         if known is not participant:

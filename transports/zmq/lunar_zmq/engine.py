@@ -6,6 +6,7 @@ them. One epoll descriptor stands for all sockets, and for an eventfd by which t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import select
@@ -23,7 +24,17 @@ from lunar_zmq.keys import AllowList, load_keys
 from lunar_zmq.outbox import Outbox
 from lunar_zmq.publishing import Publishing
 from lunar_zmq.settings import Address, Settings, read_address
-from lunar_zmq.sockets import Port, bind_router, connect, connect_dealer, failure, receive, transmitter
+from lunar_zmq.sockets import (
+    Port,
+    bind_router,
+    connect,
+    connect_dealer,
+    connected,
+    failure,
+    receive,
+    transmitter,
+    watch,
+)
 from lunar_zmq.subscribing import PublisherLink
 
 if TYPE_CHECKING:
@@ -43,17 +54,17 @@ _NEVER: Final = float("inf")
 
 
 class _Link:
-    """A dealer, and the streams that come through it."""
+    """A dealer, the socket that watches its connection, and the streams that come through it."""
 
-    __slots__ = ("address", "endpoint", "next_endpoint_s", "port", "streams", "up")
+    __slots__ = ("address", "endpoint", "next_endpoint_s", "port", "streams", "watch")
 
-    def __init__(self, port: Port, streams: PublisherLink, address: Address) -> None:
+    def __init__(self, port: Port, watch: Port, streams: PublisherLink, address: Address) -> None:
         self.port = port
+        self.watch = watch
         self.streams = streams
         self.address = address
         self.endpoint = 0
-        self.next_endpoint_s = 0.0
-        self.up = False
+        self.next_endpoint_s = time.monotonic() + _ENDPOINT_TURN_S
 
 
 class ZmqEngine(abc.Engine):
@@ -82,8 +93,6 @@ class ZmqEngine(abc.Engine):
         self._dirty: set[Port] = set()
         self._waiting: list[Outbox] = []
         self._links: dict[tuple[str, str], _Link] = {}
-        self._links_by_port: dict[Port, _Link] = {}
-        self._faults: list[tuple[_Link, str]] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._epoll = select.epoll()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -141,7 +150,6 @@ class ZmqEngine(abc.Engine):
         link = self._links.get(which)
         if link is None:
             link = self._links[which] = self._connect(stream.remote_id, address)
-            self._links_by_port[link.port] = link
         end = link.streams.open(stream, handler)
         self._wake()
         return end
@@ -155,12 +163,19 @@ class ZmqEngine(abc.Engine):
         return address
 
     def _connect(self, remote_id: str, address: Address) -> _Link:
-        dealer = connect_dealer(self._context, address, self._settings, self._keys)
-        port = self._add(Port(dealer, lambda: self._take_from_publisher(link)))
+        dealer = connect_dealer(self._context, self._settings, address, self._keys)
+        port = Port(dealer, lambda: self._take_from_publisher(link))
         outbox = Outbox(transmitter(port, None, self._touched, lambda: None), self._schedule)
         streams = PublisherLink(self._me, self._epoch, bytes.fromhex(remote_id), address.epoch, outbox)
-        link = _Link(port, streams, address)
-        link.next_endpoint_s = time.monotonic() + _ENDPOINT_TURN_S
+        try:
+            link = _Link(port, Port(watch(dealer), lambda: self._take_change(link)), streams, address)
+            connect(dealer, address.endpoints[0])
+        except zmq.ZMQError as error:
+            dealer.disable_monitor()
+            dealer.close(0)
+            raise failure(error, f"connecting to {address.endpoints[0]}") from error
+        self._add(port)
+        self._add(link.watch)
         return link
 
     def forget(self, remote_id: str) -> None:
@@ -173,12 +188,12 @@ class ZmqEngine(abc.Engine):
             self._remove(link, _LINGER_MS)
 
     def _remove(self, link: _Link, linger_ms: int) -> None:
-        port = link.port
-        del self._links_by_port[port]
-        del self._ports[port.fd]
-        self._dirty.discard(port)
-        self._epoll.unregister(port.fd)
-        port.socket.close(linger_ms)
+        link.port.socket.disable_monitor()
+        for port in (link.watch, link.port):
+            del self._ports[port.fd]
+            self._dirty.discard(port)
+            self._epoll.unregister(port.fd)
+            port.socket.close(linger_ms)
 
     # Sending
 
@@ -210,14 +225,9 @@ class ZmqEngine(abc.Engine):
         """Has a socket that was sent to looked at if something waits there: its descriptor may not say so any more."""
         if self._working:
             port.touched = True
-        elif self._changed(port):
+        elif port.events() & zmq.POLLIN:
             self._dirty.add(port)
             self._wake()
-
-    def _changed(self, port: Port) -> bool:
-        events = port.events()
-        link = self._links_by_port.get(port)
-        return bool(events & zmq.POLLIN or (link is not None and link.up != bool(events & zmq.POLLOUT)))
 
     def _wake(self) -> None:
         if not self._woken and not self._closed:
@@ -246,7 +256,7 @@ class ZmqEngine(abc.Engine):
         finally:
             self._working = False
         for port in self._ports.values():
-            if port.touched and self._changed(port):
+            if port.touched and port.events() & zmq.POLLIN:
                 self._dirty.add(port)
         if more or self._dirty or self._woken:
             return 0.0
@@ -256,23 +266,15 @@ class ZmqEngine(abc.Engine):
         """Takes what has arrived, for a turn at most; returns whether there is more."""
         end_s = now_s + _TURN_S
         for port in list(self._dirty):
-            while self._take_some(port, now_s):
+            while self._take_some(port):
                 if time.monotonic() >= end_s:
                     return True
             self._dirty.discard(port)
         return False
 
-    def _take_some(self, port: Port, now_s: float) -> bool:
-        """Takes a message from a socket if there is one, and minds whether the socket is connected."""
-        if port.fd not in self._ports:
-            return False
-        events = port.events()
-        link = self._links_by_port.get(port)
-        if link is not None and link.up != bool(events & zmq.POLLOUT):
-            link.up = not link.up
-            if not link.up:
-                link.streams.connection_lost(now_s)
-        if not events & zmq.POLLIN:
+    def _take_some(self, port: Port) -> bool:
+        """Takes a message from a socket; returns whether there was one."""
+        if self._ports.get(port.fd) is not port or not port.events() & zmq.POLLIN:
             return False
         port.take()
         return True
@@ -285,15 +287,17 @@ class ZmqEngine(abc.Engine):
             if now_s >= link.streams.due_s:
                 link.streams.tick(now_s)
             due_s = min(due_s, link.streams.due_s)
-            if not link.streams.connected and len(link.address.endpoints) > 1:
+            if not link.streams.connected:
                 due_s = min(due_s, self._try_next(link, now_s))
         return due_s
 
     def _try_next(self, link: _Link, now_s: float) -> float:
+        """Tries the next endpoint, if it is time; also if there is but one: libzmq gives up where it was refused."""
         if now_s >= link.next_endpoint_s:
             link.next_endpoint_s = now_s + _ENDPOINT_TURN_S
             endpoints = link.address.endpoints
-            link.port.socket.disconnect(endpoints[link.endpoint])
+            with contextlib.suppress(zmq.ZMQError):  # given up already
+                link.port.socket.disconnect(endpoints[link.endpoint])
             link.endpoint = (link.endpoint + 1) % len(endpoints)
             connect(link.port.socket, endpoints[link.endpoint])
             link.port.touched = True
@@ -316,8 +320,19 @@ class ZmqEngine(abc.Engine):
             link.streams.arrived(frame, payload, time.monotonic())
         except wire.Malformed as fault:
             self._links = {which: other for which, other in self._links.items() if other is not link}
-            self._remove(link, 0)
             link.streams.fault(str(fault))
+            self._flush()  # that the streams are closed
+            self._remove(link, _LINGER_MS)
+
+    def _take_change(self, link: _Link) -> None:
+        now_s = time.monotonic()
+        if connected(link.watch.socket):
+            # Whatever comes first on a new connection makes the other side say WELCOME.
+            link.port.socket.send(b"", zmq.NOBLOCK)
+            link.port.touched = True
+        else:
+            link.streams.connection_lost(now_s)
+            link.next_endpoint_s = now_s + _ENDPOINT_TURN_S
 
     def _answer_gate(self) -> None:
         for port in self._ports.values():
@@ -341,12 +356,20 @@ class ZmqEngine(abc.Engine):
         self._flush()
         self._closed = True
         self._close_descriptors()
+        for link in self._links.values():
+            link.port.socket.disable_monitor()
         for port in self._ports.values():
             port.socket.close(_LINGER_MS)
         self._ports.clear()
         self._links.clear()
-        self._links_by_port.clear()
         self._context.term()
+        self._remove_files()
+
+    def _remove_files(self) -> None:
+        for endpoint in self._endpoints:
+            if endpoint.startswith("ipc://"):
+                with contextlib.suppress(OSError):  # somebody tidied up
+                    os.unlink(endpoint.removeprefix("ipc://"))
 
     def _close_descriptors(self) -> None:
         self._epoll.close()

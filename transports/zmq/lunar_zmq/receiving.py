@@ -162,6 +162,8 @@ class ReceivingEnd(abc.Incoming):
     def started(self, last_sequence: int, newest_sequence: int) -> None:
         """The publisher's side lets the stream begin, or goes on."""
         self._met = True
+        if self._taken:
+            self.grant_due_s = 0.0  # what was acknowledged on an earlier connection may not have arrived
         if not self._running:
             self._running = True
             self._last_sequence = max(self._last_sequence, last_sequence)
@@ -189,9 +191,9 @@ class ReceivingEnd(abc.Incoming):
         Raises:
             Malformed: It is not the next one, or goes beyond what its sender may send.
         """
-        if index != self._index:
-            if index < self._index:
-                return  # sent again, though it had arrived
+        if index < self._index or (self._met and not self._running):
+            return  # it had arrived; or too late, when the bus was told of the end, and what is reliable is sent again
+        if index > self._index:
             if self._reliable:
                 raise Malformed("a reliable stream has a gap")
             self._skip_to(index)
@@ -204,10 +206,12 @@ class ReceivingEnd(abc.Incoming):
         self._received += 1
         self._received_bytes += size
         parcel = abc.Parcel(sequence, time_ns, dropped, payload)
-        if self._held or not self._handler.deliver(parcel):
-            if not self.closed:
-                self._held.append((parcel, size))
-            return
+        if not self._held and self._handler.deliver(parcel):
+            self._took(size, now_s)
+        elif not self.closed:
+            self._held.append((parcel, size))
+
+    def _took(self, size: int, now_s: float) -> None:
         self._taken += 1
         self._taken_bytes += size
         if self.grant_due_s is None or size >= _PROMPT_BYTES:

@@ -31,7 +31,9 @@ __all__ = ["GRACE_S", "SendingEnd"]
 GRACE_S: Final = 1.0
 # From here on a copy costs more than a frame of its own.
 _LARGE_BYTES: Final = 64 * 1024
-_U64: Final = (1 << 64) - 1
+# However much a receiver grants, no more than this waits for it here.
+_MOST_AHEAD: Final = 1 << 16
+_MOST_AHEAD_BYTES: Final = 1 << 28
 
 
 class SendingEnd(abc.Outgoing):
@@ -43,6 +45,7 @@ class SendingEnd(abc.Outgoing):
     """
 
     __slots__ = (
+        "_announced",
         "_bytes_sent",
         "_epoch",
         "_handler",
@@ -82,6 +85,7 @@ class SendingEnd(abc.Outgoing):
         self._epoch = 0
         self._told = False
         self._started = False
+        self._announced = False
         self._wanted = False
         self._untold_drops = False
         self._lost_at_s: float | None = None
@@ -114,10 +118,15 @@ class SendingEnd(abc.Outgoing):
             return
         self._started = True
         self._last_sequence, self._newest_sequence = last_sequence, newest_sequence
-        # What is to be sent again was announced already, with the number before it.
-        if self._outbox is not None and self._number is not None and not self._unacknowledged:
-            self._outbox.put(Start(self._number, last_sequence, newest_sequence).pack())
+        if self._outbox is not None:
+            self._announce(self._outbox, last_sequence)
         self._tell_drops()
+
+    def _announce(self, outbox: Outbox, last_sequence: int) -> None:
+        # What is sent again was announced already, with the number before it.
+        if not self._announced and self._number is not None:
+            self._announced = True
+            outbox.put(Start(self._number, last_sequence, self._newest_sequence).pack())
 
     def send(self, parcel: abc.Parcel) -> bool:
         """Takes a parcel, if there is credit; without credit a best-effort stream drops it."""
@@ -206,8 +215,7 @@ class SendingEnd(abc.Outgoing):
             return
         self._number = record.stream
         self._epoch = epoch
-        self._limit = record.limit
-        self._limit_bytes = record.limit_bytes
+        self._set_limits(record.limit, record.limit_bytes)
         self._outbox = outbox
         self._told = True
         self._handler.connected()
@@ -218,14 +226,13 @@ class SendingEnd(abc.Outgoing):
         # Nothing is kept of a best-effort stream.
         again = list(self._unacknowledged)[record.received - self._taken_there :] if self._reliable else []
         self._outbox = outbox
+        self._announced = False
         self._lost_at_s = None
         self._sent = record.received + len(again)
         self._bytes_sent = record.received_bytes + sum(size for _, _, _, size in again)
-        self._limit = record.limit
-        self._limit_bytes = record.limit_bytes
+        self._set_limits(record.limit, record.limit_bytes)
         if self._started or again:
-            before = again[0][0] - 1 if again else self._last_sequence
-            outbox.put(Start(record.stream, before, self._newest_sequence).pack())
+            self._announce(outbox, again[0][0] - 1 if again else self._last_sequence)
         for _, header, payload, _ in again:
             if payload is None:
                 outbox.put(header)
@@ -236,6 +243,10 @@ class SendingEnd(abc.Outgoing):
             self._told = True
             self._handler.connected()
         self._use_credit()
+
+    def _set_limits(self, limit: int, limit_bytes: int) -> None:
+        self._limit = min(limit, self._sent + _MOST_AHEAD)
+        self._limit_bytes = min(limit_bytes, self._bytes_sent + _MOST_AHEAD_BYTES)
 
     def granted(self, record: Grant) -> None:
         """The receiver acknowledges, and says how far the sender may go.
@@ -249,8 +260,7 @@ class SendingEnd(abc.Outgoing):
             for _ in range(record.taken - self._taken_there):
                 self._unacknowledged.popleft()
         self._taken_there = record.taken
-        self._limit = max(self._limit, record.limit)
-        self._limit_bytes = max(self._limit_bytes, record.limit_bytes)
+        self._set_limits(max(self._limit, record.limit), max(self._limit_bytes, record.limit_bytes))
         if record.lost > self._lost:
             self._lost = record.lost
             self._handler.losses(record.lost)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +28,17 @@ if TYPE_CHECKING:
     from lunar_zmq.outbox import Transmit
     from lunar_zmq.settings import Address, Settings
 
-__all__ = ["Port", "bind_router", "connect_dealer", "failure", "receive", "transmitter"]
+__all__ = [
+    "Port",
+    "bind_router",
+    "connect",
+    "connect_dealer",
+    "connected",
+    "failure",
+    "receive",
+    "transmitter",
+    "watch",
+]
 
 # What a subscriber says is small.
 _LARGEST_OF_SUBSCRIBER_BYTES: Final = 1 << 20
@@ -87,7 +98,7 @@ def bind_router(
         router.setsockopt(zmq.CURVE_SERVER, 1)
         router.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
         router.setsockopt(zmq.ZAP_DOMAIN, b"lunar")
-    endpoints = []
+    endpoints: list[str] = []
     for wanted in _wanted(site, settings):
         _set_family(router, wanted)
         try:
@@ -113,9 +124,9 @@ def _wanted(site: Site, settings: Settings) -> list[str]:
 
 
 def connect_dealer(
-    context: zmq.Context[zmq.Socket[bytes]], address: Address, settings: Settings, keys: KeyPair | None
+    context: zmq.Context[zmq.Socket[bytes]], settings: Settings, address: Address, keys: KeyPair | None
 ) -> zmq.Socket[bytes]:
-    """Makes a socket that connects to a publisher's process, again and again if it must.
+    """Makes a socket that is to connect to a publisher's process.
 
     Raises:
         ResourceExhausted: A limit was reached.
@@ -125,10 +136,6 @@ def connect_dealer(
     except zmq.ZMQError as error:
         raise failure(error, "making a socket") from error
     _set_common(dealer, settings)
-    # Nothing is queued for a connection that is not there, so nothing old is said on a new one; and each new one begins
-    # with an empty message, from which the other side learns of it.
-    dealer.setsockopt(zmq.IMMEDIATE, 1)
-    dealer.setsockopt(zmq.PROBE_ROUTER, 1)
     dealer.setsockopt(zmq.MAXMSGSIZE, _LARGEST_OF_PUBLISHER_BYTES)
     dealer.setsockopt(zmq.RECONNECT_IVL, 50)
     dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
@@ -136,12 +143,20 @@ def connect_dealer(
         dealer.setsockopt(zmq.CURVE_SERVERKEY, address.key.encode())
         dealer.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
         dealer.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
-    try:
-        connect(dealer, address.endpoints[0])
-    except zmq.ZMQError as error:
-        dealer.close(0)
-        raise failure(error, f"connecting to {address.endpoints[0]}") from error
     return dealer
+
+
+def watch(dealer: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """Makes a socket on which libzmq says when a dealer's connection has come and gone; read it with `connected`."""
+    watching: zmq.Socket[bytes] = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+    watching.setsockopt(zmq.LINGER, 0)
+    return watching
+
+
+def connected(watching: zmq.Socket[bytes]) -> bool:
+    """Reads one event: whether there is a connection now; raises `zmq.Again` if nothing has happened."""
+    event: bytes = watching.recv_multipart(zmq.NOBLOCK)[0]
+    return int.from_bytes(event[:2], sys.byteorder) == int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 
 
 def connect(dealer: zmq.Socket[bytes], endpoint: str) -> None:

@@ -34,7 +34,18 @@ class PublisherLink:
         outbox: Leads to it.
     """
 
-    __slots__ = ("_connection", "_epoch", "_me", "_next_number", "_outbox", "_remote", "_resumed", "_streams", "due_s")
+    __slots__ = (
+        "_connection",
+        "_epoch",
+        "_me",
+        "_next_number",
+        "_outbox",
+        "_remote",
+        "_resumed",
+        "_streams",
+        "connected",
+        "due_s",
+    )
 
     def __init__(self, me: bytes, epoch: int, remote: bytes, remote_epoch: int, outbox: Outbox) -> None:
         self._me = me
@@ -45,13 +56,10 @@ class PublisherLink:
         self._streams: dict[int, ReceivingEnd] = {}
         self._resumed: list[ReceivingEnd] = []
         self._next_number = 0
+        # The process that is meant has said WELCOME on the connection that there is.
+        self.connected = False
         # When `tick` is to be called at the latest.
         self.due_s = _NEVER
-
-    @property
-    def connected(self) -> bool:
-        """The process that is meant has said WELCOME on the connection there is."""
-        return self._connection != 0
 
     @property
     def empty(self) -> bool:
@@ -61,7 +69,7 @@ class PublisherLink:
     def open(self, stream: abc.Stream, handler: abc.IncomingHandler) -> ReceivingEnd:
         """Opens the receiving end of a stream."""
         end = ReceivingEnd(stream, handler, self)
-        if self._connection:
+        if self.connected:
             end.connection_made(self._outbox)
         return end
 
@@ -149,6 +157,7 @@ class PublisherLink:
         if (record.participant, record.epoch) != self._remote:
             return len(frame)  # another process has the port now; the caller tries elsewhere
         self._connection = connection
+        self.connected = True
         self._outbox.put(wire.Hello(wire.VERSION, connection, self._me, self._epoch).pack())
         for end in self._streams.values():
             end.connection_made(self._outbox)
@@ -160,6 +169,7 @@ class PublisherLink:
             case wire.Start(stream, last_sequence, newest_sequence):
                 if (end := self._streams.get(stream)) is not None:
                     end.started(last_sequence, newest_sequence)
+                    self.due_s = 0.0
             case wire.Tally(stream, index):
                 if (end := self._streams.get(stream)) is not None:
                     end.tallied(index)
@@ -174,7 +184,8 @@ class PublisherLink:
                 pass
 
     def connection_lost(self, now_s: float) -> None:
-        """There is no connection any more."""
+        """There is no connection any more; what arrived on it may still come."""
+        self.connected = False
         for end in self._streams.values():
             end.connection_lost(now_s)
         self.due_s = 0.0

@@ -205,6 +205,8 @@ def parse_control(frame: bytes, at: int) -> tuple[FromPublisher, int]:
     Raises:
         Malformed: There is none.
     """
+    if at >= len(frame):
+        raise Malformed("a frame without a record")
     try:
         return _from_publisher(frame, at)
     except struct.error:

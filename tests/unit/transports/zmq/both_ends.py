@@ -33,7 +33,7 @@ class Sender(abc.OutgoingHandler):
         assert not self.up
         self.up = True
         if self.start_at_once:
-            self.end.start(self.last_sequence)
+            self.end.start(self.last_sequence, self.last_sequence)
 
     def disconnected(self, reason: str) -> None:
         assert self.up
@@ -64,7 +64,7 @@ class Receiver(abc.IncomingHandler):
         self.room = 1 << 60
         self.lost_count = 0
 
-    def started(self, last_sequence: int) -> None:
+    def started(self, last_sequence: int, newest_sequence: int) -> None:
         assert not self.running
         self.running = True
         self.starts.append(last_sequence)

@@ -48,7 +48,7 @@ def test_nothing_is_sent_before_the_start():
     both.settle()
     assert both.sender.up
     assert not both.send()
-    both.sender.end.start(4)
+    both.sender.end.start(4, 4)
     both.settle()
     assert both.receiver.starts == [4]
 
@@ -148,6 +148,67 @@ def test_a_restart_of_the_publisher_begins_the_stream_anew(both: BothEnds):
     assert both.receiver.starts == [0, 1]
 
 
+def test_an_acknowledgement_that_was_lost_is_said_again():
+    both = BothEnds(reliable=True)
+    both.open_talker()
+    both.open_listener()
+    both.connect()
+    both.settle()
+    both.send()
+    both.carry_to_listener()
+    both.cut()
+    both.connect()
+    both.settle()
+    assert both.sender.end.unacknowledged == 0
+
+
+def test_what_arrived_is_not_sent_again():
+    both = BothEnds(reliable=True)
+    both.open_talker()
+    both.open_listener()
+    both.connect()
+    both.settle()
+    both.send(bytes(100_000))
+    both.flush()
+    both.carry_to_listener()
+    both.cut()  # before the acknowledgement
+    both.send()
+    both.connect()
+    while both.carry_to_talker() or (both.to_listener and both.to_listener[0][1] is None and both.carry_to_listener()):
+        pass
+    assert not both.to_listener  # no large one again
+    assert both.receiver.got == [1, 2]
+
+
+def test_a_publisher_that_was_closed_and_opened_during_a_cut_begins_anew(both: BothEnds):
+    both.send()
+    both.settle()
+    both.cut()
+    both.sender.end.close()
+    both.sender.up = False
+    both.open_talker()
+    both.connect()
+    both.settle()
+    assert len(both.receiver.reasons) == 1
+    both.send()
+    both.settle()
+    assert both.receiver.got == [1, 2]
+
+
+def test_what_is_left_of_an_earlier_connection_does_not_count(both: BothEnds):
+    both.send()
+    both.flush()
+    late = both.to_listener[0][0]
+    both.cut()
+    both.connect()
+    both.settle()
+    both.link.arrived(late, None, both.now_s)
+    both.send()
+    both.settle()
+    assert both.receiver.got == ([1, 2] if both.reliable else [2])
+    assert both.receiver.lost_count == 2 - len(both.receiver.got)
+
+
 def test_a_close_of_the_subscriber_is_told(both: BothEnds):
     both.receiver.end.close()
     both.settle()
@@ -199,6 +260,19 @@ def test_another_key_is_another_process(both: BothEnds):
     both.settle()
     assert both.receiver.payloads == [b"mine"]
     assert both.sender.reasons == []
+
+
+def test_a_receiver_cannot_have_an_unbounded_queue_kept_for_it():
+    both = BothEnds(reliable=True)
+    both.open_talker()
+    both.open_listener()
+    both.connect()
+    both.settle()
+    both.publishing.arrived(both.routing_id, wire.Grant(1, 0, 2**64 - 1, 2**64 - 1, 0).pack(), "", both.now_s)
+    for _ in range(100_000):
+        if not both.send():
+            break
+    assert len(both.taken) == 1 << 16
 
 
 def test_another_version_is_refused(both: BothEnds):
@@ -263,21 +337,10 @@ STEPS = st.one_of(
 
 def step(both: BothEnds, what: str, how_many: int) -> None:
     match what:
-        case "send" | "large":
-            for _ in range(how_many):
-                both.send(bytes(70_000) if what == "large" else b"12345")
-        case "to_listener":
-            for _ in range(how_many):
-                both.carry_to_listener()
-        case "to_talker":
-            for _ in range(how_many):
-                both.carry_to_talker()
-        case "cut":
-            if both.up:
-                both.cut()
-        case "connect":
-            if not both.up:
-                both.connect()
+        case "cut" if both.up:
+            both.cut()
+        case "connect" if not both.up:
+            both.connect()
         case "full":
             both.receiver.room = 3
         case "resume":
@@ -285,6 +348,19 @@ def step(both: BothEnds, what: str, how_many: int) -> None:
             both.receiver.end.resume()
         case "tick":
             both.tick(how_many / 1000)
+        case _:
+            repeat(both, what, how_many)
+
+
+def repeat(both: BothEnds, what: str, how_many: int) -> None:
+    actions = {
+        "send": lambda: both.send(b"12345"),
+        "large": lambda: both.send(bytes(70_000)),
+        "to_listener": both.carry_to_listener,
+        "to_talker": both.carry_to_talker,
+    }
+    for _ in range(how_many if what in actions else 0):
+        actions[what]()
 
 
 @pytest.mark.parametrize("reliable", [True, False], ids=["reliable", "best-effort"])

@@ -27,7 +27,7 @@ ffibuilder.cdef(
 
     typedef struct { int32_t fd; uint32_t rung; ...; } lunar_doorbell;
     void *lunar_doorbell_ringer(int matched);
-    void lunar_doorbell_answer(lunar_doorbell *doorbell);
+    int lunar_doorbell_answer(lunar_doorbell *doorbell);
 
     #define SOL_SOCKET ...
     #define LUNAR_SO_PEERGROUPS ...

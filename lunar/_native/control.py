@@ -98,9 +98,9 @@ class Doorbell:
         """Makes the descriptor readable, from this process."""
         os.eventfd_write(self.fd, 1)
 
-    def answer(self) -> None:
-        """Clears it; to be followed by a look at what there is."""
-        lib.lunar_doorbell_answer(self._bell)
+    def answer(self) -> bool:
+        """Clears it, to be followed by a look at what there is; says whether a match came or went."""
+        return bool(lib.lunar_doorbell_answer(self._bell))
 
     def close(self) -> None:
         """Closes the descriptor; a second call does nothing."""

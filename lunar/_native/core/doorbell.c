@@ -16,14 +16,16 @@ void lunar_doorbell_ring(int32_t entity, void *doorbell)
 void lunar_doorbell_ring_matched(int32_t entity, lunar_matched_status status, void *doorbell)
 {
     (void)status;
+    __atomic_store_n(&((lunar_doorbell *)doorbell)->matched, 1, __ATOMIC_SEQ_CST);
     lunar_doorbell_ring(entity, doorbell);
 }
 
-void lunar_doorbell_answer(lunar_doorbell *doorbell)
+int lunar_doorbell_answer(lunar_doorbell *doorbell)
 {
     eventfd_t count;
 
     (void)eventfd_read(doorbell->fd, &count);
     /* After the read: the other way round a ring in between would be read away while `rung` forbids the next one. */
     __atomic_store_n(&doorbell->rung, 0, __ATOMIC_SEQ_CST);
+    return (int)__atomic_exchange_n(&doorbell->matched, 0, __ATOMIC_SEQ_CST);
 }

@@ -12,6 +12,7 @@
 typedef struct lunar_doorbell {
     int32_t fd; /* an eventfd, non-blocking; owned by whoever made the doorbell */
     uint32_t rung;
+    uint32_t matched; /* a match came or went since the last answer */
 } lunar_doorbell;
 
 /* The status with which DDS tells of a match, by value (OMG DDS 1.4, clause 2.2.4.1); unused. */
@@ -29,7 +30,7 @@ void lunar_doorbell_ring(int32_t entity, void *doorbell);
 /* A match came or went.  Any thread. */
 void lunar_doorbell_ring_matched(int32_t entity, lunar_matched_status status, void *doorbell);
 
-/* Look at what there is after this call, not before it.  One thread at a time. */
-void lunar_doorbell_answer(lunar_doorbell *doorbell);
+/* Look at what there is after this call, not before it.  Returns whether a match came or went.  One thread at a time. */
+int lunar_doorbell_answer(lunar_doorbell *doorbell);
 
 #endif

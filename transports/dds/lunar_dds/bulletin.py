@@ -109,7 +109,7 @@ class Bulletin(abc.Discovery):
         while batch := self._reader.take():
             taken += batch
         # After the samples: a writer that is missing here has sent nothing more.
-        matched = self._reader.matched()
+        matched = set(self._reader.present())
         news: list[News] = []
         for sample in sorted(taken, key=_by_time):
             if sample.writer in self._known or sample.writer in matched:

@@ -53,6 +53,7 @@ class Setup:
             "<MaxAutoParticipantIndex>119</MaxAutoParticipantIndex>"
             f"<Peers>{''.join(f'<Peer Address={quoteattr(each)}/>' for each in peers)}</Peers></Discovery>"
             "<Internal><RediscoveryBlacklistDuration enforce='false'>5s</RediscoveryBlacklistDuration>"
+            "<WriterLingerDuration>100ms</WriterLingerDuration>"
             "<Watermarks><WhcHigh>64MB</WhcHigh><WhcHighInit>4MB</WhcHighInit></Watermarks></Internal>"
             "<Tracing><Verbosity>none</Verbosity></Tracing></Domain></CycloneDDS>"
         )

@@ -17,7 +17,7 @@ from lunar_dds.terms import Terms
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["DISPOSED", "Reader", "Taken", "Writer"]
+__all__ = ["DISPOSED", "Prepared", "Reader", "Taken", "Writer"]
 
 DISPOSED: Final = 32
 """The instance state of what was withdrawn."""
@@ -28,6 +28,7 @@ _DISPOSE_AND_UNREGISTER: Final = 3
 _TAKE_AT_ONCE: Final = 64
 _CDR_LITTLE_ENDIAN: Final = b"\0\1\0\0"
 _MATCHES_AT_ONCE: Final = 256
+_IDENTITY_BYTES: Final = 32
 
 
 class Prepared:
@@ -42,11 +43,34 @@ class Prepared:
         """One reference to it for a call that consumes one."""
         return library().ddsi_serdata_ref(self._sample)
 
+    def share(self) -> Prepared:
+        """The same sample for another owner."""
+        return Prepared(self.take())
+
+    @contextmanager
+    def bytes(self) -> Iterator[memoryview]:
+        """What it holds, after the CDR header; valid within the context only."""
+        with _content(self._sample) as content:
+            yield content
+
     def release(self) -> None:
         """Gives it back; again: does nothing."""
         sample, self._sample = self._sample, None
         if sample is not None:
             library().ddsi_serdata_unref(sample)
+
+
+@contextmanager
+def _content(sample: CData) -> Iterator[memoryview]:
+    lib = library()
+    size = lib.ddsi_serdata_size(sample)
+    where = ffi.new("ddsrt_iovec_t *")
+    lent = lib.ddsi_serdata_to_ser_ref(sample, 0, size, where)
+    try:
+        with memoryview(ffi.buffer(where.iov_base, size)).toreadonly() as view, view[4:] as body:
+            yield body
+    finally:
+        lib.ddsi_serdata_to_ser_unref(lent, where)
 
 
 @contextmanager
@@ -72,6 +96,7 @@ class _Endpoint:
     def __init__(self, participant: Participant) -> None:
         self._participant = participant
         self._matches = ffi.new("dds_instance_handle_t[]", _MATCHES_AT_ONCE)
+        self._identities: dict[int, str] = {}
         self.entity = 0
 
     def _matched(self, ask: CData) -> set[int]:
@@ -81,6 +106,16 @@ class _Endpoint:
             if count <= room:
                 return set(self._matches[0:count])
             self._matches = ffi.new("dds_instance_handle_t[]", 2 * count)
+
+    def _present(self, ask: CData, describe: CData) -> dict[int, str]:
+        now = self._matched(ask)
+        for handle in now - self._identities.keys():
+            identity = _identity(describe(self.entity, handle))
+            if identity is not None:
+                self._identities[handle] = identity
+        for handle in self._identities.keys() - now:
+            del self._identities[handle]
+        return self._identities
 
     def close(self) -> None:
         """Deletes it; the bell that it was given is not rung any more when this returns. Again: does nothing."""
@@ -151,9 +186,10 @@ class Writer(_Endpoint):
         check(code, "write a DDS sample")
         return True
 
-    def matched(self) -> set[int]:
-        """The readers there are now."""
-        return self._matched(library().dds_get_matched_subscriptions)
+    def present(self) -> dict[int, str]:
+        """The readers there are now, and whose they are."""
+        lib = library()
+        return self._present(lib.dds_get_matched_subscriptions, lib.dds_get_matched_subscription_data)
 
 
 @dataclass(slots=True)
@@ -176,16 +212,8 @@ class Taken:
     @contextmanager
     def bytes(self) -> Iterator[memoryview]:
         """What it holds, after the CDR header; valid within the context only."""
-        lib = library()
-        size = lib.ddsi_serdata_size(self._sample)
-        where = ffi.new("ddsrt_iovec_t *")
-        lent = lib.ddsi_serdata_to_ser_ref(self._sample, 0, size, where)
-        view = memoryview(ffi.buffer(where.iov_base, size)).toreadonly()
-        try:
-            with view, view[4:] as body:
-                yield body
-        finally:
-            lib.ddsi_serdata_to_ser_unref(lent, where)
+        with _content(self._sample) as content:
+            yield content
 
     def release(self) -> None:
         """Gives it back; again: does nothing."""
@@ -235,3 +263,29 @@ class Reader(_Endpoint):
     def matched(self) -> set[int]:
         """The writers there are now."""
         return self._matched(library().dds_get_matched_publications)
+
+    def identity(self, writer: int) -> str | None:
+        """Whose a writer is; None if it is gone."""
+        known = self._identities.get(writer)
+        return self.present().get(writer) if known is None else known
+
+    def present(self) -> dict[int, str]:
+        """The writers there are now, and whose they are."""
+        lib = library()
+        return self._present(lib.dds_get_matched_publications, lib.dds_get_matched_publication_data)
+
+
+def _identity(endpoint: CData) -> str | None:
+    """Takes over what the library tells of an endpoint; None if that is gone or not one of ours."""
+    if not endpoint:
+        return None
+    lib = library()
+    value, size = ffi.new("void **"), ffi.new("size_t *")
+    try:
+        if not lib.dds_qget_userdata(endpoint.qos, value, size):
+            return None
+        told = bytes(ffi.buffer(value[0], size[0])) if value[0] else b""
+        lib.dds_free(value[0])
+    finally:
+        lib.dds_builtintopic_free_endpoint(endpoint)
+    return told.decode("ascii", "replace") if len(told) == _IDENTITY_BYTES else None

@@ -1,0 +1,367 @@
+"""The sending side: one DDS writer a publisher, and its streams.
+
+The streams of a publisher carry the same parcels in the same order, as long as each keeps up. The first that sends one
+writes it for all that are at the same point and have room; the others find it written when they send it themselves.
+Who is not at that point is named in the sample as not meant, and gets the parcel later, in a sample for it alone. All
+go through one writer, so they stay in order.
+
+A reliable stream has a window: parcels that the other end has not acknowledged, which wait in DDS's reader there. They
+are kept here as well (the same memory as DDS's own), to be written again if the connection was lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from lunar.abc import Outgoing
+from lunar.errors import LunarError
+from lunar.qos import QoS
+from lunar_dds import frames
+from lunar_dds.endpoints import Prepared, Writer
+from lunar_dds.kinds import PARCEL
+from lunar_dds.terms import Terms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lunar._native.control import Doorbell
+    from lunar.abc import OutgoingHandler, Parcel, Stream
+    from lunar_dds.domains import Participant
+    from lunar_dds.links import Link
+
+__all__ = ["WINDOW_BYTES", "WINDOW_PARCELS", "OutgoingEnd", "Spread", "data_terms", "data_topic"]
+
+WINDOW_PARCELS: Final = 256
+WINDOW_BYTES: Final = 16 * 2**20
+
+
+def data_topic(topic: str, *, reliable: bool) -> str:
+    """Name of the DDS topic that carries a Lunar topic."""
+    return f"lunar/{'reliable' if reliable else 'best_effort'}{topic}"
+
+
+def data_terms(qos: QoS, *, reliable: bool) -> Terms:
+    """What DDS is to do for a profile: history, deadlines and lifespans are the bus's own, at both ends."""
+    if reliable:
+        return Terms(QoS(history="keep_all", priority=qos.priority), holds_all=True)
+    return Terms(QoS("best_effort", depth=1000, priority=qos.priority))
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A parcel that is not acknowledged."""
+
+    sequence: int
+    time_ns: int
+    size_bytes: int
+    sample: Prepared
+
+
+class Spread:
+    """A publisher's DDS writer, shared by its streams of one class of reliability.
+
+    Args:
+        participant: This process's.
+        stream: The first of its streams.
+        bell: Rung when a reader comes or goes.
+    """
+
+    def __init__(self, participant: Participant, stream: Stream, bell: Doorbell) -> None:
+        topic = data_topic(stream.topic, reliable=stream.reliable)
+        self._writer = Writer(participant, topic, PARCEL, data_terms(stream.qos, reliable=stream.reliable), bell)
+        self.publisher = bytes.fromhex(stream.publisher_id)
+        self.ends: dict[bytes, OutgoingEnd] = {}
+        self.present: set[str] = set()
+        self._backlog: deque[Prepared] = deque()
+
+    def refresh(self) -> None:
+        """Looks which processes have a reader."""
+        self.present = set(self._writer.present().values())
+
+    def flush(self) -> bool:
+        """Writes what DDS had no room for; whether that is all."""
+        while self._backlog:
+            if not self._writer.write(self._backlog[0], time.time_ns()):
+                return False
+            self._backlog.popleft().release()
+        return True
+
+    def say(self, kind: int, end: OutgoingEnd, *, sequence: int = 0, extra: int = 0) -> None:
+        """Writes something for one stream, in its place among the parcels."""
+        self._backlog.append(
+            self._writer.prepare(
+                frames.head(
+                    kind, self.publisher, session=end.session, sequence=sequence, extra=extra, audience=(end.remote,)
+                )
+            )
+        )
+        self.flush()
+
+    def write_again(self, end: OutgoingEnd, kept: _Kept, dropped: int) -> None:
+        """Writes a parcel for one stream again."""
+        with kept.sample.bytes() as content, content[len(content) - kept.size_bytes :] as payload:
+            given = self._directed(end, kept.sequence, kept.time_ns, dropped, payload)
+        self._backlog.append(given)
+        self.flush()
+
+    def _directed(self, end: OutgoingEnd, sequence: int, time_ns: int, dropped: int, payload: memoryview) -> Prepared:
+        named = frames.head(
+            frames.DIRECTED,
+            self.publisher,
+            len(payload),
+            sequence=sequence,
+            time_ns=time_ns,
+            dropped=dropped,
+            audience=(end.remote,),
+        )
+        return self._writer.prepare(named, payload)
+
+    def write(self, first: OutgoingEnd, parcel: Parcel) -> bool:
+        """Writes a parcel for a stream, and for all others that are at the same point; False if DDS has no room."""
+        if not self.flush():
+            return False
+        with memoryview(parcel.payload) as whole, whole.cast("B") as payload:
+            size_bytes = len(payload)
+            sharing = [first, *(each for each in self.ends.values() if each.joins(first, parcel, size_bytes))]
+            left_out = [each.remote for each in self.ends.values() if each not in sharing]
+            if first.has_new_drops or parcel.dropped != first.dropped or (left_out and len(sharing) == 1):
+                sharing = [first]
+                number, when = parcel.sequence_number, parcel.source_time_ns
+                sample = self._directed(first, number, when, parcel.dropped, payload)
+            else:
+                shared = frames.head(
+                    frames.SHARED,
+                    self.publisher,
+                    len(payload),
+                    sequence=parcel.sequence_number,
+                    time_ns=parcel.source_time_ns,
+                    audience=left_out,
+                )
+                sample = self._writer.prepare(shared, payload)
+        try:
+            if not self._writer.write(sample, time.time_ns()):
+                return False
+            for each in sharing:
+                each.written(parcel, sample, size_bytes, is_own=each is first)
+        finally:
+            sample.release()
+        return True
+
+    def close(self) -> None:
+        """Deletes the writer; what is not written by now is not."""
+        for sample in self._backlog:
+            sample.release()
+        self._backlog.clear()
+        self._writer.close()
+
+
+class OutgoingEnd(Outgoing):
+    """The sending end of a stream; see `lunar.abc.Outgoing`.
+
+    Args:
+        stream: What both ends agree on.
+        handler: The bus's.
+        spread: The writer.
+        link: To the process at the other end.
+        closed: Called once when it is closed.
+
+    Attributes:
+        remote: The process at the other end, 16 bytes.
+        session: Which opening of the other end this is; 0: none.
+        dropped: What the other end knows to have been dropped.
+        has_new_drops: The other end does not know the count of what was dropped.
+        refused: `send` returned False, and the bus has not been told otherwise.
+        waits_for_dds: It was DDS that had no room.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        handler: OutgoingHandler,
+        spread: Spread,
+        link: Link,
+        closed: Callable[[OutgoingEnd], None],
+    ) -> None:
+        self.stream, self.handler = stream, handler
+        self.remote = bytes.fromhex(stream.remote_id)
+        self.session = 0
+        self.dropped = 0
+        self.refused = self.waits_for_dds = False
+        self._spread, self._link, self._closed_told = spread, link, closed
+        self._is_up = self._is_started = self._closed = False
+        self.has_new_drops = True
+        self._last_sequence = 0
+        self._received_before: int | None = None
+        self._acknowledged = 0
+        self._kept: deque[_Kept] = deque()
+        self._kept_bytes = 0
+        self._written_ahead: deque[int] = deque()
+        self._lost = 0
+
+    # ---- the engine's ---------------------------------------------------------------------------------------------
+
+    def opened(self, session: int, received: int | None) -> None:
+        """The other end listens, and has parcels up to `received`."""
+        if session == self.session:
+            return
+        self._go_down("the other end has opened the stream again")
+        self.session, self._received_before = session, received
+        self.look()
+
+    def look(self) -> None:
+        """Looks whether the other end is there."""
+        is_there = bool(self.session) and self.stream.remote_id in self._spread.present and self._link.is_ready
+        if is_there and not self._is_up:
+            self._is_up = True
+            self.handler.connected()
+        elif self._is_up and not is_there:
+            self._go_down("the connection to its process was lost")
+            self.session = 0
+
+    def _go_down(self, reason: str) -> None:
+        if self._is_up:
+            self._is_up = self._is_started = False
+            self.handler.disconnected(reason)
+
+    def acknowledged(self, session: int, count: int) -> None:
+        """The other end has taken so many parcels."""
+        if session != self.session or not self._is_started:
+            return
+        while self._kept and self._acknowledged < count:
+            self._acknowledged += 1
+            kept = self._kept.popleft()
+            self._kept_bytes -= kept.size_bytes
+            kept.sample.release()
+        self.tell_writable()
+
+    def tell_writable(self) -> None:
+        """Has the bus try again, if it was refused and there is room."""
+        if self.refused and self._is_started and self._has_room(0):
+            self.refused = False
+            self.handler.writable()
+
+    def has_lost(self, count: int) -> None:
+        """The other end misses so many parcels."""
+        if count > self._lost:
+            self._lost = count
+            self.handler.losses(count)
+
+    def ended(self) -> None:
+        """The other end is closed."""
+        self._go_down("the subscriptions there are closed")
+        self.session = 0
+        self._drop_kept()
+
+    # ---- the spread's ---------------------------------------------------------------------------------------------
+
+    def _has_room(self, size_bytes: int) -> bool:
+        return not self._kept or (len(self._kept) < WINDOW_PARCELS and self._kept_bytes + size_bytes <= WINDOW_BYTES)
+
+    def joins(self, first: OutgoingEnd, parcel: Parcel, size_bytes: int) -> bool:
+        """Whether a parcel may be written for this stream before it sends it itself."""
+        return (
+            self is not first
+            and self._is_started
+            and not self.refused
+            and not self.has_new_drops
+            and self._last_sequence == first._last_sequence
+            and parcel.sequence_number > self._last_sequence
+            and self._has_room(size_bytes)
+        )
+
+    def written(self, parcel: Parcel, sample: Prepared, size_bytes: int, *, is_own: bool) -> None:
+        """A parcel was written for this stream; by its own call, or ahead of it."""
+        self._last_sequence = parcel.sequence_number
+        if is_own:
+            self.dropped, self.has_new_drops = parcel.dropped, False
+        else:
+            self._written_ahead.append(parcel.sequence_number)
+        if self.stream.reliable:
+            self._kept.append(_Kept(parcel.sequence_number, parcel.source_time_ns, size_bytes, sample.share()))
+            self._kept_bytes += size_bytes
+
+    # ---- the bus's ------------------------------------------------------------------------------------------------
+
+    def start(self, last_sequence: int, newest_sequence: int) -> None:
+        """Lets the other end know where the stream begins, and writes what it has not got of what was sent before."""
+        if not self._is_up or self._closed:
+            return
+        if self.stream.reliable:
+            self._spread.say(frames.START, self, sequence=last_sequence, extra=newest_sequence)
+        else:
+            publisher = self._spread.publisher
+            self._link.tell(frames.START, publisher, self.session, sequence=last_sequence, extra=newest_sequence)
+        self._is_started = self.has_new_drops = True
+        self._acknowledged = 0
+        self._written_ahead.clear()
+        self._write_again()
+        self._last_sequence = max(last_sequence, self._last_sequence if self._kept else 0)
+
+    def _write_again(self) -> None:
+        kept, self._kept, self._kept_bytes = self._kept, deque(), 0
+        for each in kept:
+            # Who begins anew has closed the stream in between: what was on its way then is over.
+            if self._received_before is None or each.sequence <= self._received_before:
+                each.sample.release()
+                continue
+            self._spread.write_again(self, each, self.dropped)
+            self._kept.append(each)
+            self._kept_bytes += each.size_bytes
+
+    def send(self, parcel: Parcel) -> bool:
+        """Takes a parcel over, if there is room."""
+        if not self._is_started:
+            self.refused = True
+            return False
+        ahead = self._written_ahead
+        while ahead and ahead[0] < parcel.sequence_number:
+            ahead.popleft()  # the bus dropped it for this stream after it was written
+        if ahead and ahead[0] == parcel.sequence_number:
+            ahead.popleft()
+            self.has_new_drops = parcel.dropped != self.dropped
+            return True
+        self.waits_for_dds = False
+        if not self._has_room(_size_bytes(parcel)):
+            self.refused = True
+            return False
+        if not self._spread.write(self, parcel):
+            self.refused = self.waits_for_dds = True
+            return False
+        return True
+
+    @property
+    def unacknowledged(self) -> int:
+        """Parcels that the other end has not been known to have."""
+        return max(0, len(self._kept) - len(self._written_ahead))
+
+    def close(self) -> None:
+        """Ends the stream for both ends."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._is_up:
+            try:
+                if self.stream.reliable:
+                    self._spread.say(frames.END, self)
+                else:
+                    self._link.tell(frames.END, self._spread.publisher, self.session)
+            except LunarError:
+                pass  # the other end learns of it by discovery
+        self._is_up = self._is_started = False
+        self._drop_kept()
+        self._closed_told(self)
+
+    def _drop_kept(self) -> None:
+        for kept in self._kept:
+            kept.sample.release()
+        self._kept.clear()
+        self._kept_bytes = 0
+
+
+def _size_bytes(parcel: Parcel) -> int:
+    """How long its payload is."""
+    with memoryview(parcel.payload) as view:
+        return view.nbytes

@@ -94,6 +94,12 @@ def _open(interface: str) -> socket.socket:
     return opened
 
 
+def _stay_on_one_core() -> None:
+    """Keeps the order of what is sent: a veth pair queues packets for each core, so a move would let some overtake."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})  # several forwarders share the cores out
+
+
 def _answer(directions: list[_Direction]) -> bool:
     """Answers the calls that have come; False if no more will come."""
     read = os.read(0, 1 << 16)
@@ -111,6 +117,7 @@ def _wait_s(directions: list[_Direction]) -> float | None:
 
 def main() -> None:
     """Carries frames until standard input ends."""
+    _stay_on_one_core()
     host_side, bridge_side = _open(sys.argv[1]), _open(sys.argv[2])
     seed, impairment = sys.argv[3], Impairment(**json.loads(sys.argv[4]))
     directions = [

@@ -20,7 +20,7 @@ OF_SUBSCRIBER = st.one_of(
 )
 OF_PUBLISHER = st.one_of(
     st.builds(wire.Welcome, st.integers(0, 255), ID, U64),
-    st.builds(wire.Start, U32, U64),
+    st.builds(wire.Start, U32, U64, U64),
     st.builds(wire.Tally, U32, U64),
     st.builds(wire.Close, U32, REASON),
     st.builds(wire.Refusal, REASON),

@@ -140,7 +140,7 @@ class Welcome(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where a stream begins, or goes on after the connection was made again, and up to where it was published before."""
+    """Where a stream begins, or goes on after the connection was made again; up to where it was published before."""
 
     stream: int
     last_sequence: int

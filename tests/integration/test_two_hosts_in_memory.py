@@ -225,3 +225,16 @@ async def test_processes_of_one_host_do_not_use_the_network(on: Hosts) -> None:
     presence = pub._participant._presence
     assert presence is not None
     assert not presence.processes
+
+
+async def test_what_was_published_arrives_though_its_publisher_and_its_node_close(on: Hosts) -> None:
+    complete = QoS(history="keep_all", depth=500)
+    here = on("a")
+    pub = here.create_publisher(bytes, "last_words", qos=complete)
+    sub = on("b").create_subscription(bytes, "last_words", qos=complete)
+    await pub.wait_for_subscribers(timeout_s=10)
+    await sub.wait_for_publishers(timeout_s=10)
+    for number in range(300):
+        pub.publish_nowait(b"%d" % number)
+    here.close()
+    assert [int(bytes(await sub.receive())) for _ in range(300)] == list(range(300))

@@ -204,7 +204,8 @@ class Board:
         self._faulted(name, reason)
 
     def close(self) -> None:
-        """Takes everything back that was posted."""
+        """Takes everything back that was posted, the process first: so the others know that it did not die."""
+        self._withdraw(f"process {self._record['id']}")
         self._discovery.close()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
+from select import POLLIN, poll
 from typing import TYPE_CHECKING
 
 from lunar import events
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Network"]
 
 _log = logging.getLogger("lunar")
+
+_DRAIN_AT_MOST_S = 1.0
+_LOOK_AGAIN_S = 0.005
 
 _Key = tuple[str, str, str]
 """A publisher, the process at the other end, and the transport."""
@@ -65,6 +70,7 @@ class Network(NetworkMatches):
         self._loopback, self._transport, self._pool_bytes = loopback, transport, pool_bytes
         self._faulted = faulted
         self._outgoing: dict[_Key, OutgoingStream] = {}
+        self._draining: dict[_Key, OutgoingStream] = {}  # of publishers that are closed
         self._incoming: dict[_Key, IncomingStream] = {}
         self._processes: dict[_Key, RemoteProcess] = {}
         self.selections: dict[tuple[str, str], Selection] = {}
@@ -129,7 +135,7 @@ class Network(NetworkMatches):
     def local_removed(self, endpoint_id: str) -> None:
         """See `NetworkMatches`."""
         for key in [key for key in self._outgoing if key[0] == endpoint_id]:
-            self._close_outgoing(key)
+            self._draining[key] = self._outgoing.pop(key)
         for incoming_key, stream in list(self._incoming.items()):
             if endpoint_id in stream.takers:
                 self._remove_taker(incoming_key, endpoint_id)
@@ -145,6 +151,39 @@ class Network(NetworkMatches):
                 if outgoing_key[1] == process.id and remote.id in stream.remotes:
                     self._release(outgoing_key, remote.id)
         self._forget_selections(remote.id)
+
+    # ---- draining -------------------------------------------------------------------------------------------------
+
+    def drain(self, publisher_id: str, then: Callable[[], object], give_up_at_s: float | None = None) -> None:
+        """Waits until other hosts have what a publisher of ours that is closed has published; then ends its streams.
+
+        Args:
+            publisher_id: The publisher.
+            then: What to do after that: they may hear now that it is gone.
+            give_up_at_s: When to do it in any case, monotonic; None: in a second.
+        """
+        give_up_at_s = time.monotonic() + _DRAIN_AT_MOST_S if give_up_at_s is None else give_up_at_s
+        keys = [key for key in self._draining if key[0] == publisher_id]
+        if time.monotonic() < give_up_at_s and not all(self._draining[key].is_drained() for key in keys):
+            self._control.call_later(_LOOK_AGAIN_S, partial(self.drain, publisher_id, then, give_up_at_s))
+            return
+        for key in keys:
+            self._draining.pop(key).close()
+            self._processes.pop(key, None)
+        then()
+
+    def drain_all(self) -> None:
+        """Waits right here, at the end of the process's part, for at most a second."""
+        engines = poll()
+        for host in self.hosts.values():
+            engines.register(host.fileno(), POLLIN)
+        give_up_at_s = time.monotonic() + _DRAIN_AT_MOST_S
+        while time.monotonic() < give_up_at_s:
+            if all(stream.is_drained() for stream in self._draining.values()):
+                return
+            engines.poll(_LOOK_AGAIN_S * 1000)
+            for host in self.hosts.values():
+                host.serve()
 
     # ---- choosing -------------------------------------------------------------------------------------------------
 
@@ -238,6 +277,8 @@ class Network(NetworkMatches):
         """Closes every stream and engine."""
         for key in list(self._outgoing):
             self._close_outgoing(key)
+        while self._draining:
+            self._draining.popitem()[1].close()
         for key in list(self._incoming):
             self._close_incoming(key)
         for host in self.hosts.values():

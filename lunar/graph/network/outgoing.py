@@ -157,6 +157,14 @@ class OutgoingStream(OutgoingHandler):
     def _tell(self) -> None:
         self._changed(self)
 
+    def is_drained(self) -> bool:
+        """Whether the other end is known to have all that was published and may not be lost."""
+        if self._closed or self.native is None or not self.connected_now:
+            return True  # nobody there has been promised anything, or nobody can be reached
+        with self.host.lock:
+            self.flush()
+            return self._pending is None and not self._outgoing.unacknowledged
+
     def close(self) -> None:
         """Ends the stream; what is in its queue is dropped."""
         if self._closed:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,7 @@ class Presence:
     ) -> None:
         self._control, self._matchmaker, self._schemas = control, matchmaker, schemas
         self._told: set[str] = set()
+        self._closed = False
         self.missing = dict(surroundings.missing)
         with ExitStack() as undo:
             hosts = []
@@ -154,11 +156,17 @@ class Presence:
         self.board.post_endpoint(local.info, schema)
 
     def remove_endpoint(self, endpoint_id: str) -> None:
-        """Tells the others that an endpoint is gone."""
-        self.board.withdraw_endpoint(endpoint_id)
+        """Tells the others that an endpoint is gone, once they have what it published."""
+        self.network.drain(endpoint_id, partial(self._withdraw, endpoint_id))
+
+    def _withdraw(self, endpoint_id: str) -> None:
+        if not self._closed:
+            self.board.withdraw_endpoint(endpoint_id)
 
     def close(self) -> None:
-        """Leaves."""
+        """Leaves, after the others have what was published."""
+        self._closed = True
+        self.network.drain_all()
         self._matchmaker.network = None
         self._control.unwatch(self.board.fileno())
         self.board.close()

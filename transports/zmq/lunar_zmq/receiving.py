@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["GRANT_WITHIN_S", "WINDOW", "WINDOW_BYTES", "ReceivingEnd"]
 
 WINDOW: Final = 4096
-WINDOW_BYTES: Final = 8 * 1024 * 1024
+WINDOW_BYTES: Final = 16 * 1024 * 1024
 GRANT_WITHIN_S: Final = 0.01
-_PROMPT_WITHIN_S: Final = 0.001
+_PROMPT_WITHIN_S: Final = 0.005
 _PROMPT_BYTES: Final = 64 * 1024
 
 
@@ -56,10 +56,12 @@ class ReceivingEnd(abc.Incoming):
     __slots__ = (
         "_again",
         "_closed_by_other",
-        "_granted",
-        "_granted_bytes",
+        "_deliver",
+        "_grant_at",
+        "_grant_at_bytes",
         "_handler",
         "_held",
+        "_held_bytes",
         "_index",
         "_last_sequence",
         "_limit",
@@ -69,8 +71,6 @@ class ReceivingEnd(abc.Incoming):
         "_met",
         "_outbox",
         "_owner",
-        "_received",
-        "_received_bytes",
         "_reliable",
         "_running",
         "_taken",
@@ -87,6 +87,7 @@ class ReceivingEnd(abc.Incoming):
         self.publisher = bytes.fromhex(stream.publisher_id)
         self.closed = False
         self._handler = handler
+        self._deliver = handler.deliver
         self._reliable = stream.reliable
         self._owner = owner
         self._outbox: Outbox | None = None
@@ -105,11 +106,10 @@ class ReceivingEnd(abc.Incoming):
         self._index = 0
         self._last_sequence = 0
         self._lost = 0
-        self._received = self._received_bytes = 0
         self._taken = self._taken_bytes = 0
-        self._granted = self._granted_bytes = 0
-        self._limit, self._limit_bytes = WINDOW, WINDOW_BYTES
+        self._extend()
         self._held.clear()
+        self._held_bytes = 0
 
     # What the bus calls
 
@@ -137,16 +137,15 @@ class ReceivingEnd(abc.Incoming):
         self._lost_at_s = None
         if self._closed_by_other is not None:
             return  # what is held comes first
-        self._limit = self._taken + WINDOW
-        self._limit_bytes = self._taken_bytes + WINDOW_BYTES
+        self._extend()
         outbox.put(
             Open(
                 self._reliable,
                 self._met,
                 self.number,
                 self.publisher,
-                self._received,
-                self._received_bytes,
+                self._taken + len(self._held),
+                self._taken_bytes + self._held_bytes,
                 self._limit,
                 self._limit_bytes,
             ).pack()
@@ -191,44 +190,55 @@ class ReceivingEnd(abc.Incoming):
         Raises:
             Malformed: It is not the next one, or goes beyond what its sender may send.
         """
+        if (index != self._index or sequence <= self._last_sequence or not self._running) and not self._is_new(
+            index, sequence
+        ):
+            return
+        self._index = index + 1
+        self._last_sequence = sequence
+        parcel = abc.Parcel(sequence, time_ns, dropped, payload)
+        if self._held or not self._deliver(parcel):
+            self._hold(parcel, size)
+            return
+        self._taken = taken = self._taken + 1
+        self._taken_bytes = taken_bytes = self._taken_bytes + size
+        if self.grant_due_s is None or size >= _PROMPT_BYTES:
+            self.grant_due_s = now_s + (_PROMPT_WITHIN_S if size >= _PROMPT_BYTES else GRANT_WITHIN_S)
+        if taken >= self._grant_at or taken_bytes >= self._grant_at_bytes:
+            self._grant()
+
+    def _is_new(self, index: int, sequence: int) -> bool:
+        """Judges a parcel that is not simply the next one; counts what is missing before it."""
         if index < self._index or (self._met and not self._running):
-            return  # it had arrived; or too late, when the bus was told of the end, and what is reliable is sent again
+            return False  # it had arrived; or too late, the bus was told of the end, and what is reliable is sent again
+        if not self._running or sequence <= self._last_sequence:
+            raise Malformed("a parcel before the stream began, or out of order")
         if index > self._index:
             if self._reliable:
                 raise Malformed("a reliable stream has a gap")
             self._skip_to(index)
-        if not self._running or sequence <= self._last_sequence:
-            raise Malformed("a parcel before the stream began, or out of order")
-        if self._received >= self._limit or self._received_bytes >= self._limit_bytes:
-            raise Malformed("a sender went beyond its credit")
-        self._index = index + 1
-        self._last_sequence = sequence
-        self._received += 1
-        self._received_bytes += size
-        parcel = abc.Parcel(sequence, time_ns, dropped, payload)
-        if not self._held and self._handler.deliver(parcel):
-            self._took(size, now_s)
-        elif not self.closed:
-            self._held.append((parcel, size))
+        return True
 
-    def _took(self, size: int, now_s: float) -> None:
-        self._taken += 1
-        self._taken_bytes += size
-        if self.grant_due_s is None or size >= _PROMPT_BYTES:
-            self.grant_due_s = now_s + (_PROMPT_WITHIN_S if size >= _PROMPT_BYTES else GRANT_WITHIN_S)
-        if self._taken - self._granted >= WINDOW // 4 or self._taken_bytes - self._granted_bytes >= WINDOW_BYTES // 4:
-            self._grant()
+    def _hold(self, parcel: abc.Parcel, size: int) -> None:
+        if self.closed:
+            return
+        # Only here can a sender go too far: what was taken is granted again in time.
+        if self._taken + len(self._held) >= self._limit or self._taken_bytes + self._held_bytes >= self._limit_bytes:
+            raise Malformed("a sender went beyond its credit")
+        self._held.append((parcel, size))
+        self._held_bytes += size
 
     def deliver_held(self, now_s: float) -> None:
         """Offers what is held again; ends the stream if that was all of it."""
         held = self._held
         while held:
             parcel, size = held[0]
-            if not self._handler.deliver(parcel):
+            if not self._deliver(parcel):
                 return
             if not held:
                 return  # closed meanwhile
             held.popleft()
+            self._held_bytes -= size
             self._taken += 1
             self._taken_bytes += size
             self.grant_due_s = now_s
@@ -284,11 +294,14 @@ class ReceivingEnd(abc.Incoming):
         self._handler.stopped("the connection was lost")
         return None
 
+    def _extend(self) -> None:
+        """Moves the limits on to a window beyond what was taken."""
+        self._limit, self._limit_bytes = self._taken + WINDOW, self._taken_bytes + WINDOW_BYTES
+        self._grant_at, self._grant_at_bytes = self._taken + WINDOW // 4, self._taken_bytes + WINDOW_BYTES // 4
+
     def _grant(self) -> None:
         self.grant_due_s = None
         if self._outbox is None or self._closed_by_other is not None:
             return
-        self._granted, self._granted_bytes = self._taken, self._taken_bytes
-        self._limit = self._taken + WINDOW
-        self._limit_bytes = self._taken_bytes + WINDOW_BYTES
+        self._extend()
         self._outbox.put(Grant(self.number, self._taken, self._limit, self._limit_bytes, self._lost).pack())

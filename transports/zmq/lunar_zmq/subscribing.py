@@ -121,6 +121,8 @@ class PublisherLink:
         unpack = wire.DATA_HEADER.unpack_from
         header_size = wire.DATA_HEADER.size
         streams = self._streams
+        end: ReceivingEnd | None = None
+        last_number = -1
         while at < size and frame[at] >= wire.DATA:
             begin = at + header_size
             if begin > size:
@@ -134,13 +136,17 @@ class PublisherLink:
             else:
                 at = begin
                 content = _large(kind, length, payload, last=at == size)
-            end = streams.get(number)
+            if number != last_number or end is None or end.closed:
+                self._mind(end)
+                last_number, end = number, streams.get(number)
             if end is not None:
                 end.arrived(index, sequence, time_ns, dropped, content, length, now_s)
-                due_s = end.grant_due_s
-                if due_s is not None and due_s < self.due_s:
-                    self.due_s = due_s
+        self._mind(end)
         return at
+
+    def _mind(self, end: ReceivingEnd | None) -> None:
+        if end is not None and end.grant_due_s is not None:
+            self.due_s = min(self.due_s, end.grant_due_s)
 
     def _new_connection(self, frame: bytes, connection: int) -> int:
         """Greets, if that is what the frame is; returns where its other records begin."""

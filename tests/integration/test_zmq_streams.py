@@ -1,6 +1,7 @@
 """Two engines of the transport `zmq` in one process: what goes in comes out, over TCP, Unix sockets and CURVE."""
 
 import os
+import select
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -61,6 +62,41 @@ def test_a_full_subscriber_stops_its_publisher_and_loses_nothing():
         both.driver.until(lambda: both.talker.room)
         both.arrived(taken)
         assert both.listener.numbers == list(range(1, taken + 1))
+
+
+def test_a_resume_makes_the_descriptor_readable():
+    with pair() as both:
+        both.listener.full = True
+        both.talker.send(b"held")
+        both.driver.pass_time(0.1)
+        both.listening.work()
+        assert select.select([both.listening], [], [], 0)[0] == []
+        both.listener.full = False
+        both.listener.end.resume()
+        assert select.select([both.listening], [], [], 0)[0] == [both.listening]
+        both.listening.work()
+        assert both.listener.numbers == [1]
+
+
+def test_a_busy_socket_does_not_starve_another():
+    """The listening process is flooded, and still its own stream to a third one goes on."""
+    with pair() as both:
+        flooded = both.listening
+        third = Transport().open(site("d4" * 16))
+        try:
+            talker, listener = Talker(), Listener()
+            talker.end = flooded.open_outgoing(stream("d4" * 16, third.address), talker)
+            third.open_incoming(stream(LISTENER, flooded.address), listener)
+            driver = Driver(both.talking, flooded, third)
+            driver.until(lambda: talker.up and listener.running)
+            for _ in range(20):
+                while both.talker.send(bytes(70_000)):
+                    pass
+                before = len(listener.numbers)
+                talker.send(b"x")
+                driver.until(lambda before=before: len(listener.numbers) > before)  # type: ignore[misc]
+        finally:
+            third.close()
 
 
 def test_a_full_subscriber_costs_a_best_effort_publisher_only_losses():

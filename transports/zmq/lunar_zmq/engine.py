@@ -7,6 +7,7 @@ them. One epoll descriptor stands for all sockets, and for an eventfd by which t
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import select
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import zmq
 
 from lunar import abc
-from lunar.errors import ClosedError, PeerFault
+from lunar.errors import ClosedError, PeerFault, from_errno
 from lunar_zmq import gate, wire
 from lunar_zmq.descriptors import close_sockets_of
 from lunar_zmq.keys import AllowList, load_keys
@@ -93,10 +94,7 @@ class ZmqEngine(abc.Engine):
         self._dirty: set[Port] = set()
         self._waiting: list[Outbox] = []
         self._links: dict[tuple[str, str], _Link] = {}
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._epoll = select.epoll()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._bell, select.EPOLLIN)
+        self._make_descriptors()
         try:
             self._bind(site)
         except BaseException:
@@ -104,6 +102,19 @@ class ZmqEngine(abc.Engine):
             self._context.destroy(linger=0)
             raise
         self._publishing = Publishing(self._me, self._epoch, self._outbox_for)
+
+    def _make_descriptors(self) -> None:
+        try:
+            self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+            self._epoll = select.epoll()
+            try:
+                self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            except OSError:
+                self._epoll.close()
+                raise
+        except OSError as error:  # ZMQError is no OSError; a context has no descriptors before its first socket
+            raise from_errno(-(error.errno or errno.EMFILE), "making the engine's descriptors") from error
+        self._epoll.register(self._bell, select.EPOLLIN)
 
     def _bind(self, site: abc.Site) -> None:
         try:
@@ -166,7 +177,7 @@ class ZmqEngine(abc.Engine):
         dealer = connect_dealer(self._context, self._settings, address, self._keys)
         port = Port(dealer, lambda: self._take_from_publisher(link))
         outbox = Outbox(transmitter(port, None, self._touched, lambda: None), self._schedule)
-        streams = PublisherLink(self._me, self._epoch, bytes.fromhex(remote_id), address.epoch, outbox)
+        streams = PublisherLink(self._me, self._epoch, bytes.fromhex(remote_id), address.epoch, outbox, self._wake)
         try:
             link = _Link(port, Port(watch(dealer), lambda: self._take_change(link)), streams, address)
             connect(dealer, address.endpoints[0])
@@ -200,6 +211,7 @@ class ZmqEngine(abc.Engine):
     def _outbox_for(self, routing_id: bytes, prefix: bytes) -> Outbox:
         def unreachable() -> None:
             self._publishing.connection_lost(routing_id, time.monotonic())
+            self._wake()
 
         return Outbox(transmitter(self._router, routing_id, self._touched, unreachable), self._schedule, prefix)
 
@@ -230,7 +242,8 @@ class ZmqEngine(abc.Engine):
             self._wake()
 
     def _wake(self) -> None:
-        if not self._woken and not self._closed:
+        """Makes the descriptor readable, unless a turn is under way: it looks at everything anyway."""
+        if not (self._woken or self._working or self._closed):
             self._woken = True
             os.eventfd_write(self._bell, 1)
 
@@ -250,27 +263,28 @@ class ZmqEngine(abc.Engine):
             if self._woken:
                 os.eventfd_read(self._bell)
                 self._woken = False
-            more = self._take_all(now_s)
-            due_s = self._tick(now_s)
+            self._take_all(now_s)
+            self._tick(now_s)
             self._flush()
         finally:
             self._working = False
         for port in self._ports.values():
             if port.touched and port.events() & zmq.POLLIN:
                 self._dirty.add(port)
-        if more or self._dirty or self._woken:
+        if self._dirty:
             return 0.0
+        due_s = self._next_due_s()
         return None if due_s == _NEVER else max(due_s - time.monotonic(), 0.0)
 
-    def _take_all(self, now_s: float) -> bool:
-        """Takes what has arrived, for a turn at most; returns whether there is more."""
+    def _take_all(self, now_s: float) -> None:
+        """Takes what has arrived, for a turn at most, a message of each socket in turn; what waits stays dirty."""
         end_s = now_s + _TURN_S
-        for port in list(self._dirty):
-            while self._take_some(port):
-                if time.monotonic() >= end_s:
-                    return True
-            self._dirty.discard(port)
-        return False
+        while self._dirty:
+            for port in list(self._dirty):
+                if not self._take_some(port):
+                    self._dirty.discard(port)
+            if time.monotonic() >= end_s:
+                return
 
     def _take_some(self, port: Port) -> bool:
         """Takes a message from a socket; returns whether there was one."""
@@ -279,29 +293,32 @@ class ZmqEngine(abc.Engine):
         port.take()
         return True
 
-    def _tick(self, now_s: float) -> float:
+    def _tick(self, now_s: float) -> None:
         if now_s >= self._publishing.due_s:
             self._publishing.tick(now_s)
-        due_s = self._publishing.due_s
         for link in list(self._links.values()):
             if now_s >= link.streams.due_s:
                 link.streams.tick(now_s)
+            if not link.streams.connected and now_s >= link.next_endpoint_s:
+                self._try_next(link, now_s)
+
+    def _next_due_s(self) -> float:
+        due_s = self._publishing.due_s
+        for link in self._links.values():
             due_s = min(due_s, link.streams.due_s)
             if not link.streams.connected:
-                due_s = min(due_s, self._try_next(link, now_s))
+                due_s = min(due_s, link.next_endpoint_s)
         return due_s
 
-    def _try_next(self, link: _Link, now_s: float) -> float:
-        """Tries the next endpoint, if it is time; also if there is but one: libzmq gives up where it was refused."""
-        if now_s >= link.next_endpoint_s:
-            link.next_endpoint_s = now_s + _ENDPOINT_TURN_S
-            endpoints = link.address.endpoints
-            with contextlib.suppress(zmq.ZMQError):  # given up already
-                link.port.socket.disconnect(endpoints[link.endpoint])
-            link.endpoint = (link.endpoint + 1) % len(endpoints)
-            connect(link.port.socket, endpoints[link.endpoint])
-            link.port.touched = True
-        return link.next_endpoint_s
+    def _try_next(self, link: _Link, now_s: float) -> None:
+        """Tries the next endpoint; also if there is but one, for libzmq gives up where it was refused."""
+        link.next_endpoint_s = now_s + _ENDPOINT_TURN_S
+        endpoints = link.address.endpoints
+        with contextlib.suppress(zmq.ZMQError):  # given up already
+            link.port.socket.disconnect(endpoints[link.endpoint])
+        link.endpoint = (link.endpoint + 1) % len(endpoints)
+        connect(link.port.socket, endpoints[link.endpoint])
+        link.port.touched = True
 
     # What arrives
 

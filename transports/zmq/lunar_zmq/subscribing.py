@@ -7,6 +7,7 @@ OPEN for each stream, with how far it got, and READY. So nothing that was lost w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from lunar import abc
@@ -32,6 +33,7 @@ class PublisherLink:
         remote: The other process's participant id.
         remote_epoch: Which run of its engine is meant.
         outbox: Leads to it.
+        wake: Called when `tick` is to be called soon.
     """
 
     __slots__ = (
@@ -43,15 +45,19 @@ class PublisherLink:
         "_remote",
         "_resumed",
         "_streams",
+        "_wake",
         "connected",
         "due_s",
     )
 
-    def __init__(self, me: bytes, epoch: int, remote: bytes, remote_epoch: int, outbox: Outbox) -> None:
+    def __init__(
+        self, me: bytes, epoch: int, remote: bytes, remote_epoch: int, outbox: Outbox, wake: Callable[[], None]
+    ) -> None:
         self._me = me
         self._epoch = epoch
         self._remote = (remote, remote_epoch)
         self._outbox = outbox
+        self._wake = wake
         self._connection = 0
         self._streams: dict[int, ReceivingEnd] = {}
         self._resumed: list[ReceivingEnd] = []
@@ -87,6 +93,7 @@ class PublisherLink:
         """`deliver_held` is to be called soon."""
         self._resumed.append(end)
         self.due_s = 0.0
+        self._wake()
 
     def closed(self, end: ReceivingEnd) -> None:
         """The stream was closed by this side."""

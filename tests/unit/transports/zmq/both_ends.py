@@ -104,16 +104,20 @@ class BothEnds:
         self.now_s = 100.0
         self.reliable = reliable
         self.up = False
+        self.woken = False
         self.connections = 0
         self.to_listener: deque[tuple[bytes, Any]] = deque()
         self.to_talker: deque[bytes] = deque()
         self.waiting: list[Outbox] = []
         self.publishing = Publishing(bytes.fromhex(TALKER), 7, self._outbox_for)
         outbox = Outbox(self._from_listener, self.waiting.append)
-        self.link = PublisherLink(bytes.fromhex(LISTENER), 8, bytes.fromhex(TALKER), 7, outbox)
+        self.link = PublisherLink(bytes.fromhex(LISTENER), 8, bytes.fromhex(TALKER), 7, outbox, self._wake)
         self.sender, self.receiver = Sender(), Receiver()
         self.taken: list[int] = []
         self.sequence = 0
+
+    def _wake(self) -> None:
+        self.woken = True
 
     def open_talker(self) -> None:
         self.sender.end = self.publishing.open(stream(self.reliable), self.sender, "")

@@ -69,6 +69,8 @@ class ZmqChild:
         pid = os.fork()
         if pid == 0:
             self._engine.close_after_fork()
+            self._engine.close()
+            assert self._engine.work() is None
             os.close(0)
             os.close(1)
             signal.pause()

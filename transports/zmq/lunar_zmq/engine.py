@@ -53,6 +53,8 @@ _LINGER_MS: Final = 100
 _ENDPOINT_TURN_S: Final = 2.0
 _NEVER: Final = float("inf")
 
+_left_by_fork: Final[list[zmq.Socket[bytes]]] = []
+
 
 class _Link:
     """A dealer, the socket that watches its connection, and the streams that come through it."""
@@ -400,3 +402,7 @@ class ZmqEngine(abc.Engine):
         self._close_descriptors()
         others = [endpoint for link in self._links.values() for endpoint in link.address.endpoints]
         close_sockets_of(self._endpoints, others)
+        # pyzmq knows its process, so this only says that the context is closed; but it warns of sockets that are
+        # collected open, and may not close them here.
+        self._context.term()
+        _left_by_fork.extend(port.socket for port in self._ports.values())

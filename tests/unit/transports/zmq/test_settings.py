@@ -1,12 +1,14 @@
 """Settings and addresses: what is wrong is named."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from lunar_zmq import Transport
 from lunar_zmq.settings import Settings, default_key_directory, read_address, read_settings
 
-from lunar.errors import ConfigError, PeerFault
+from lunar import abc
+from lunar.errors import ConfigError, PeerFault, TransportUnavailable
 
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 GOOD = {"version": 1, "endpoints": ["tcp://127.0.0.1:4711"], "key": KEY, "epoch": "0123456789abcdef"}
@@ -86,3 +88,12 @@ def test_what_the_transport_says_of_itself():
     assert transport.capabilities.reliable
     assert transport.capabilities.reach == "network"
     assert transport.probe().ok
+
+
+def test_without_pyzmq_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "zmq", None)
+    probe = Transport().probe()
+    assert not probe.ok
+    assert "lunar-mom[zmq]" in probe.remedy
+    with pytest.raises(TransportUnavailable):
+        Transport().open(abc.Site("a1" * 16, 0, ("127.0.0.1",), ("lo",), {"curve": False}))

@@ -10,6 +10,7 @@ Curly-brace substitutions ("{node}/x") are the one part of ROS 2's rules that is
 
 from __future__ import annotations
 
+import re
 import string
 
 from lunar.errors import InvalidName
@@ -19,6 +20,7 @@ __all__ = [
     "expand_namespace",
     "expand_topic",
     "full_node_name",
+    "is_transport_name",
     "split_full_node_name",
     "validate_namespace",
     "validate_node_name",
@@ -33,6 +35,13 @@ _MAX_NAMESPACE_LENGTH = MAX_NAME_LENGTH - 2
 
 _TOKEN_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_")
 _ALLOWED = "ASCII letters, digits and '_'"
+
+_TRANSPORT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
+
+
+def is_transport_name(name: str) -> bool:
+    """Says whether a transport may be called so: 1 to 63 ASCII letters, digits, '_', '.' and '-', no sign first."""
+    return _TRANSPORT_NAME.fullmatch(name) is not None
 
 
 def expand_topic(topic: str, node_name: str, namespace: str) -> str:

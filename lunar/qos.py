@@ -3,6 +3,7 @@
 The words and the requested/offered rule (RxO) are those of OMG DDS 1.4, clause 2.2.3. A publisher
 offers, a subscription requests; they match when no offered policy is weaker than the requested one.
 History, depth, lifespan, priority and resources concern one side only and never prevent a match.
+Nor do datapath and transport here: they choose the way of a match, see `lunar.selection`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeVar, get_args
 
 from lunar.errors import QoSError
+from lunar.names import is_transport_name
 
 __all__ = [
     "ACTION_STATUS_DEFAULT",
@@ -23,6 +25,7 @@ __all__ = [
     "SENSOR_DATA",
     "SERVICES_DEFAULT",
     "SYSTEM_DEFAULT",
+    "Datapath",
     "Durability",
     "History",
     "Incompatibility",
@@ -40,12 +43,14 @@ Durability = Literal["volatile", "transient_local"]
 Liveliness = Literal["automatic", "manual_by_topic"]
 History = Literal["keep_last", "keep_all"]
 Resources = Literal["frugal", "balanced", "greedy"]
+Datapath = Literal["auto", "fast", "standard"]
 
 _RELIABILITIES: Final[tuple[Reliability, ...]] = get_args(Reliability)
 _DURABILITIES: Final[tuple[Durability, ...]] = get_args(Durability)
 _LIVELINESSES: Final[tuple[Liveliness, ...]] = get_args(Liveliness)
 _HISTORIES: Final[tuple[History, ...]] = get_args(History)
 _RESOURCES: Final[tuple[Resources, ...]] = get_args(Resources)
+_DATAPATHS: Final[tuple[Datapath, ...]] = get_args(Datapath)
 
 _DEFAULT_DEPTH: Final[Mapping[History, int]] = {"keep_last": 10, "keep_all": 1024}
 _MAX_DEPTH: Final = 1_000_000
@@ -81,6 +86,9 @@ class QoS:
         lease_s: Seconds without a sign of life after which liveliness is lost; None for no limit.
         priority: 0 (lowest) to 7, as in IEEE 802.1Q.
         resources: How long a waiter may spin: "frugal", "balanced" or "greedy" (see `spin_ns`).
+        datapath: Between hosts: "auto", "fast" to prefer a way past the kernel's network stack where there is one, or
+            "standard" to exclude it.
+        transport: Name of the only transport that may serve the matches ("zmq"); None for any.
     """
 
     reliability: Reliability
@@ -93,6 +101,8 @@ class QoS:
     lease_s: float | None
     priority: int
     resources: Resources
+    datapath: Datapath
+    transport: str | None
 
     # Written out because `depth` takes None but never holds it.
     def __init__(
@@ -107,6 +117,8 @@ class QoS:
         lease_s: float | None = None,
         priority: int = 0,
         resources: Resources = "balanced",
+        datapath: Datapath = "auto",
+        transport: str | None = None,
     ) -> None:
         """Checks and stores the profile.
 
@@ -126,6 +138,8 @@ class QoS:
         store(self, "lease_s", _duration("lease_s", lease_s))
         store(self, "priority", _integer("priority", priority, 0, _MAX_PRIORITY))
         store(self, "resources", _one_of("resources", resources, _RESOURCES))
+        store(self, "datapath", _one_of("datapath", datapath, _DATAPATHS))
+        store(self, "transport", _transport_name("transport", transport))
         # Without a lease nobody could ever notice that a manual publisher went quiet.
         if liveliness == "manual_by_topic" and lease_s is None:
             raise QoSError("lease_s", None, "seconds, since liveliness is 'manual_by_topic'")
@@ -179,6 +193,8 @@ class QoS:
             lease_s=_duration("lease_s", get("lease_s")),
             priority=_integer("priority", get("priority", 0), 0, _MAX_PRIORITY),
             resources=_one_of("resources", get("resources", "balanced"), _RESOURCES),
+            datapath=_one_of("datapath", get("datapath", "auto"), _DATAPATHS),
+            transport=_transport_name("transport", get("transport")),
         )
 
 
@@ -262,6 +278,12 @@ def _duration(field: str, value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not _MIN_DURATION_S <= value <= _MAX_DURATION_S:
         raise QoSError(field, value, "seconds from 1e-09 to 1e+09, or None for no limit")
     return float(value)
+
+
+def _transport_name(field: str, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and is_transport_name(value)):
+        return value
+    raise QoSError(field, value, "the name of a transport, such as 'zmq', or None for any")
 
 
 # Presets: the values of rmw/qos_profiles.h, rcl_action's default_qos.h and rcl's logging_rosout.h.

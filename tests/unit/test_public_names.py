@@ -27,7 +27,7 @@ NAMES = {
     "lunar.qos": """
         ACTION_STATUS_DEFAULT DEFAULT PARAMETERS PARAMETER_EVENTS PRESETS ROSOUT_DEFAULT SENSOR_DATA SERVICES_DEFAULT
         SYSTEM_DEFAULT
-        Durability History Incompatibility Liveliness QoS Reliability Resources incompatibilities spin_ns
+        Datapath Durability History Incompatibility Liveliness QoS Reliability Resources incompatibilities spin_ns
     """,
     "lunar.statistics": "MatchStatistics PublisherStatistics SubscriptionMatchStatistics SubscriptionStatistics",
     "lunar.abc": """
@@ -56,8 +56,8 @@ MEMBERS = {
     "Sample": "info message sequence_number size_bytes",
     "SampleInfo": "publisher_id reception_time_ns sequence_number source_time_ns",
     "QoS": """
-        deadline_s depth durability from_dict history lease_s lifespan_s liveliness priority reliability replace
-        resources to_dict
+        datapath deadline_s depth durability from_dict history lease_s lifespan_s liveliness priority reliability
+        replace resources to_dict transport
     """,
     "EndpointInfo": "from_dict host id kind node_name pid qos to_dict topic type_hash type_name",
     "NodeInfo": "endpoints from_dict full_name host name namespace pid to_dict uid",

@@ -31,6 +31,8 @@ def profiles(draw: st.DrawFn) -> QoS:
         lease_s=lease_s,
         priority=draw(st.integers(0, 7)),
         resources=draw(st.sampled_from(["frugal", "balanced", "greedy"])),
+        datapath=draw(st.sampled_from(["auto", "fast", "standard"])),
+        transport=draw(st.none() | st.sampled_from(["shm", "zmq", "a-b.c_1"])),
     )
 
 
@@ -56,6 +58,8 @@ def test_defaults_are_those_of_ros_2() -> None:
         "lease_s": None,
         "priority": 0,
         "resources": "balanced",
+        "datapath": "auto",
+        "transport": None,
     }
     assert QoS(history="keep_all").depth == 1024
     assert QoS(history="keep_all", depth=3).depth == 3
@@ -87,6 +91,9 @@ def test_defaults_are_those_of_ros_2() -> None:
         ("priority", 1.0),
         ("priority", True),
         ("resources", "lavish"),
+        ("datapath", "quick"),
+        ("datapath", None),
+        *itertools.product(["transport"], ["", "-zmq", "a b", "z" * 64, "\x1b[2J", "zmq\n", 1, True, ["zmq"]]),
     ],
 )
 def test_refuses_a_value_and_names_field_and_allowed(field: str, value: object) -> None:
@@ -107,6 +114,7 @@ def test_refuses_a_value_and_names_field_and_allowed(field: str, value: object) 
         ("history", ["keep_last", "keep_all"]),
         ("liveliness", ["automatic", "manual_by_topic"]),
         ("resources", ["frugal", "balanced", "greedy"]),
+        ("datapath", ["auto", "fast", "standard"]),
     ],
 )
 def test_the_error_lists_the_choices(field: str, choices: list[str]) -> None:
@@ -244,11 +252,12 @@ def test_every_policy_that_falls_short_is_told() -> None:
 
 @settings(deadline=None)
 @given(profiles(), profiles())
-def test_what_concerns_one_side_never_prevents_a_match(offered: QoS, requested: QoS) -> None:
-    one_sided = {
-        field: getattr(requested, field) for field in ("history", "depth", "lifespan_s", "priority", "resources")
+def test_what_is_no_promise_never_prevents_a_match(offered: QoS, requested: QoS) -> None:
+    indifferent = {
+        field: getattr(requested, field)
+        for field in ("history", "depth", "lifespan_s", "priority", "resources", "datapath", "transport")
     }
-    assert incompatibilities(offered.replace(**one_sided), requested) == incompatibilities(offered, requested)
+    assert incompatibilities(offered.replace(**indifferent), requested) == incompatibilities(offered, requested)
 
 
 @settings(deadline=None)

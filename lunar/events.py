@@ -126,7 +126,7 @@ class TypeMismatch(EndpointEvent):
 
 @dataclass(frozen=True, slots=True)
 class NoTransport(EndpointEvent):
-    """The two ends agree, but no transport can serve them, so they do not match.
+    """The two ends agree, but no transport can serve them, so they do not match. See `lunar explain`.
 
     Attributes:
         reason: Why not, for each transport.

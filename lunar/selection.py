@@ -1,18 +1,28 @@
 """Which transport serves a match, and why not the others. Pure.
 
-A transport has to be usable here and meet every requirement of the match. Of those that do, the
-one that copies least and reaches no further than needed wins; the order given breaks a tie.
+Both ends select by themselves, from the same announcements, and must come to the same choice: nothing here depends on
+which of them asks, or on the order in which anything is given. A transport has to be usable at both ends and meet every
+requirement of the match. Of those that do, the best is the one that does what the profiles prefer, copies least, and
+reaches no further than needed; a table of names decides between equals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from lunar.abc import Capabilities, Probe
+from lunar.abc import Capabilities
 from lunar.graph.descriptions import EndpointInfo
+from lunar.graph.transports import TransportInfo
 
-__all__ = ["Candidate", "Match", "Selection", "select"]
+__all__ = ["Match", "Selection", "select"]
+
+# Between equals; all others come after these, by name. By design so far: zmq connects straight to its peer, has no
+# discovery of its own and encrypts by default. Measurements are to decide, in this one place.
+_PREFERENCE: Final = ("xdp", "zmq", "dds")
+
+_Own = Mapping[str, TransportInfo]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +32,7 @@ class Match:
     Attributes:
         publisher: The end that sends.
         subscription: The end that receives.
-        same_host: True if both are on this host.
+        same_host: True if both are on one host, so that their processes meet without a network.
         message_bytes: Size of the messages if their type fixes it, else None.
     """
 
@@ -33,82 +43,176 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A transport that both ends have.
-
-    Attributes:
-        name: The transport's name.
-        capabilities: What it can do.
-        probe: Whether it can run here.
-    """
-
-    name: str
-    capabilities: Capabilities
-    probe: Probe
-
-
-@dataclass(frozen=True, slots=True)
 class Selection:
     """The outcome for one match.
 
     Attributes:
         choice: Name of the transport that serves the match, or None if none can.
-        reasons: For each candidate, by name and in the order given, why it was chosen or not.
+        reasons: For each transport, by name and the preferred ones first, why it was chosen or not.
     """
 
     choice: str | None
     reasons: Mapping[str, str]
 
+    def __str__(self) -> str:
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.reasons.items():
+            by_reason.setdefault(reason, []).append(name)
+        return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()) or "there is none"
 
-def select(match: Match, candidates: Iterable[Candidate]) -> Selection:
+
+def select(
+    match: Match,
+    publisher_has: Iterable[TransportInfo],
+    subscription_has: Iterable[TransportInfo],
+    others: Iterable[TransportInfo] = (),
+) -> Selection:
     """Chooses the transport of a match.
 
     Args:
         match: Both ends and where they are.
-        candidates: The transports that both ends have, the preferred ones first; names differ.
+        publisher_has: What the publisher's process has announced.
+        subscription_has: What the subscription's process has announced.
+        others: Transports that are to be given a reason even if neither end has announced them.
     """
-    offered = list(candidates)
-    reasons = {candidate.name: _why_unfit(match, candidate) for candidate in offered}
-    fit = [candidate for candidate in offered if not reasons[candidate.name]]
+    sends, receives = _by_name(publisher_has), _by_name(subscription_has)
+    known = _by_name(others)
+    named = [qos.transport for qos in (match.publisher.qos, match.subscription.qos) if qos.transport is not None]
+    reasons: dict[str, str] = {}
+    fit: dict[str, Capabilities] = {}
+    for name in sorted({*sends, *receives, *known, *named}, key=_place):
+        reasons[name] = _why_not_asked_for(match, name) or _why_out_of_reach(match, name, (sends, receives), known)
+        reasons[name] = reasons[name] or _why_not_at_both(name, sends, receives)
+        if not reasons[name]:
+            can = _of_both(sends[name], receives[name])
+            reasons[name] = _why_unfit(match, can)
+            if not reasons[name]:
+                fit[name] = can
     if not fit:
         return Selection(None, reasons)
-    best = max(fit, key=_rank)
-    for candidate in fit:
-        reasons[candidate.name] = _why_chosen(candidate) if candidate is best else _why_second(candidate, best)
-    return Selection(best.name, reasons)
+    best = min(fit, key=lambda name: (*_shortcomings(match, fit[name]), _place(name)))
+    for name, can in fit.items():
+        reasons[name] = _why_chosen(match, can) if name == best else _why_second(match, can, best, fit[best])
+    return Selection(best, reasons)
 
 
-def _why_unfit(match: Match, candidate: Candidate) -> str:
-    """Returns the first reason why a transport cannot serve a match, or "" if it can."""
-    can = candidate.capabilities
-    if not candidate.probe.ok:
-        return f"unavailable: {candidate.probe.reason}; remedy: {candidate.probe.remedy}"
-    if can.reach == "host" and not match.same_host:
-        return "the two ends are on different hosts and it reaches only its own"
+def _by_name(infos: Iterable[TransportInfo]) -> dict[str, TransportInfo]:
+    return {info.name: info for info in infos}
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (_PREFERENCE.index(name) if name in _PREFERENCE else len(_PREFERENCE), name)
+
+
+def _of_both(here: TransportInfo, there: TransportInfo) -> Capabilities:
+    """What a transport can do for two ends: what both can; versions and settings may differ."""
+    one, two = (info.capabilities or Capabilities(reach="host") for info in (here, there))
+    limits = [each.largest_message_bytes for each in (one, two) if each.largest_message_bytes is not None]
+    return Capabilities(
+        reach="host" if "host" in (one.reach, two.reach) else "network",
+        zero_copy=one.zero_copy and two.zero_copy,
+        reliable=one.reliable and two.reliable,
+        multicast=one.multicast and two.multicast,
+        largest_message_bytes=min(limits, default=None),
+        time_triggered=one.time_triggered and two.time_triggered,
+        encrypted=one.encrypted and two.encrypted,
+        # On one side is enough: enough to be faster, and enough for who wants none of it.
+        kernel_bypass=one.kernel_bypass or two.kernel_bypass,
+    )
+
+
+# ---- why not -------------------------------------------------------------------------------------------------------
+#
+# Each returns a reason, or "" if there is none. They are asked in the order in which they stand here.
+
+
+def _why_not_asked_for(match: Match, name: str) -> str:
+    sent, received = match.publisher.qos.transport, match.subscription.qos.transport
+    if sent is not None and received is not None and sent != received:
+        return f"the publisher asks for {sent} and the subscription for {received}"
+    if (sent or received or name) != name:
+        return f"{_who('asks', 'ask', sent is not None, received is not None)} for {sent or received}"
+    return ""
+
+
+def _why_out_of_reach(match: Match, name: str, ends: Iterable[_Own], known: _Own) -> str:
+    told = [own[name].capabilities for own in ends if name in own]
+    if not any(told) and name in known:
+        told = [known[name].capabilities]
+    reaches = {can.reach for can in told if can is not None}
+    if match.same_host and "network" in reaches:
+        return "the two ends are on one host, and it serves only those on different hosts"
+    if not match.same_host and "host" in reaches:
+        return "the two ends are on different hosts, and it reaches only its own"
+    return ""
+
+
+def _why_not_at_both(name: str, sends: _Own, receives: _Own) -> str:
+    texts: dict[str, str] = {}
+    for end, own in (("publisher", sends), ("subscription", receives)):
+        if name not in own:
+            stays = all(info.capabilities is not None and info.capabilities.reach == "host" for info in own.values())
+            texts[end] = "does not have it" + (" (it stays on its host)" if stays else "")
+        elif own[name].missing or own[name].capabilities is None:
+            texts[end] = f"cannot use it: {own[name].missing}"
+    if len(texts) == 2 and len(set(texts.values())) == 1:
+        return f"each end's process {texts['publisher']}"
+    return "; ".join(f"the {end}'s process {text}" for end, text in texts.items())
+
+
+def _why_unfit(match: Match, can: Capabilities) -> str:
     # A reliable publisher may serve a best-effort subscription, which then asks for nothing.
     if match.subscription.qos.reliability == "reliable" and not can.reliable:
         return "the subscription requests reliable delivery, which it does not give"
     largest = can.largest_message_bytes
     if largest is not None and match.message_bytes is not None and match.message_bytes > largest:
         return f"the messages have {match.message_bytes} bytes and it carries at most {largest}"
+    if can.kernel_bypass and (who := _who_wants(match, "standard")):
+        return f"{who} the standard datapath, and it goes past the kernel's network stack"
     return ""
 
 
-def _rank(candidate: Candidate) -> tuple[bool, bool]:
-    can = candidate.capabilities
-    return can.zero_copy, can.reach == "host"
+# ---- which of those that fit ---------------------------------------------------------------------------------------
 
 
-def _why_chosen(candidate: Candidate) -> str:
-    can = candidate.capabilities
-    copies = "without a copy" if can.zero_copy else "with a copy"
-    return f"chosen: carries messages {copies}, reach {can.reach}"
+def _shortcomings(match: Match, can: Capabilities) -> tuple[bool, bool, bool]:
+    return not _is_fast(match, can), not can.zero_copy, can.reach != "host"
 
 
-def _why_second(candidate: Candidate, best: Candidate) -> str:
-    can, better = candidate.capabilities, best.capabilities
+def _is_fast(match: Match, can: Capabilities) -> bool:
+    """Whether it does all that is wished; where no network is between the ends there is no stack to go past."""
+    return can.kernel_bypass or match.same_host or not _who_wants(match, "fast")
+
+
+def _why_chosen(match: Match, can: Capabilities) -> str:
+    copies = "with a copy" if not can.zero_copy else "without a copy"
+    traits = [f"carries messages {copies}", f"reach {can.reach}"]
+    if can.encrypted:
+        traits.append("encrypted")
+    if can.kernel_bypass:
+        traits.append("past the kernel's network stack")
+    text = f"chosen: {', '.join(traits)}"
+    if not _is_fast(match, can):
+        text += f"; {_who_wants(match, 'fast')} the fast datapath, but none that fits is one"
+    return text
+
+
+def _why_second(match: Match, can: Capabilities, best: str, better: Capabilities) -> str:
+    if _is_fast(match, better) and not _is_fast(match, can):
+        return f"{_who_wants(match, 'fast')} the fast datapath, and {best} is one"
     if better.zero_copy and not can.zero_copy:
-        return f"it copies messages, {best.name} does not"
+        return f"it copies messages, {best} does not"
     if better.reach == "host" and can.reach != "host":
-        return f"{best.name} stays on this host"
-    return f"{best.name} is as good and preferred"
+        return f"{best} stays on this host"
+    return f"{best} is as good and preferred"
+
+
+def _who_wants(match: Match, datapath: str) -> str:
+    """Which ends want a datapath, as the beginning of a sentence; "" if none does."""
+    return _who("wants", "want", match.publisher.qos.datapath == datapath, match.subscription.qos.datapath == datapath)
+
+
+def _who(verb: str, verb_of_both: str, publisher: bool, subscription: bool) -> str:
+    if publisher and subscription:
+        return f"both ends {verb_of_both}"
+    return f"the publisher {verb}" if publisher else f"the subscription {verb}" if subscription else ""

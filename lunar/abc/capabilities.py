@@ -22,6 +22,7 @@ class Capabilities:
         largest_message_bytes: Largest message it carries, or None if only memory limits it.
         time_triggered: True if a send may carry a transmit time that is kept.
         encrypted: True if nobody but the two ends can read what it carries.
+        kernel_bypass: True if it may go past the kernel's network stack, where firewalls and captures do not see it.
     """
 
     reach: Reach
@@ -31,6 +32,7 @@ class Capabilities:
     largest_message_bytes: int | None = None
     time_triggered: bool = False
     encrypted: bool = False
+    kernel_bypass: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,7 @@ def _describe(transport: Transport) -> str:
         "multicast": can.multicast,
         "time-triggered": can.time_triggered,
         "encrypted": can.encrypted,
+        "kernel bypass": can.kernel_bypass,
     }
     return ", ".join([f"reach {can.reach}", *(trait for trait, has in traits.items() if has)])
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, get_args
 
 from lunar.errors import InvalidName, PeerFault, QoSError
+from lunar.graph.transports import HOST_ONLY, TransportInfo, read_transports
 from lunar.names import full_node_name, split_full_node_name, validate_namespace, validate_node_name, validate_topic
 from lunar.qos import QoS
 
-__all__ = ["EndpointInfo", "EndpointKind", "Fields", "GraphSnapshot", "NodeInfo", "PeerInfo"]
+__all__ = ["EndpointInfo", "EndpointKind", "Fields", "GraphSnapshot", "MAX_HOST_NAME", "NodeInfo", "PeerInfo"]
 
 EndpointKind = Literal["publisher", "subscription"]
 
@@ -33,6 +34,7 @@ _MAX_REASONS: Final = 100_000
 _MAX_PID: Final = 2**31 - 1
 _MAX_UID: Final = 2**32 - 1
 _MAX_DOMAIN: Final = 232
+MAX_HOST_NAME: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,13 @@ class EndpointInfo:
         }
 
     @classmethod
-    def from_dict(cls, data: object, *, pid: int | None = None, host: str = "") -> EndpointInfo:
+    def from_dict(cls, data: object, *, pid: int | None = None, host: str | None = "") -> EndpointInfo:
         """Reads an endpoint that a peer described.
 
         Args:
             data: What `to_dict` returned, or anything at all.
             pid: The peer's process id as the kernel states it; replaces what the peer says.
-            host: Where it is, as its process says; "" on this host.
+            host: Where it is, as its process says; "" on this host, None to take what `data` says.
 
         Raises:
             PeerFault: Something is missing or not valid.
@@ -101,7 +103,7 @@ class EndpointInfo:
             qos=fields.qos("qos"),
             node_name=fields.full_node_name("node_name"),
             pid=fields.integer("pid", 0, _MAX_PID) if pid is None else pid,
-            host=host,
+            host=fields.host("host") if host is None else host,
         )
 
 
@@ -116,6 +118,8 @@ class NodeInfo:
         uid: The user that the process runs as.
         endpoints: Its publishers and subscriptions, in the order of their creation.
         host: Name of its host if that is another one, else "".
+        host_key: Identity of that host, since two may have one name; "" on this host.
+        transports: What its process can carry samples with, and why not with others.
     """
 
     name: str
@@ -124,6 +128,8 @@ class NodeInfo:
     uid: int
     endpoints: tuple[EndpointInfo, ...] = ()
     host: str = ""
+    host_key: str = ""
+    transports: tuple[TransportInfo, ...] = HOST_ONLY
 
     @property
     def full_name(self) -> str:
@@ -139,18 +145,22 @@ class NodeInfo:
             "pid": self.pid,
             "uid": self.uid,
             "host": self.host,
+            "host_key": self.host_key,
+            "transports": [transport.to_dict() for transport in self.transports],
             "endpoints": [endpoint.to_dict() for endpoint in self.endpoints],
         }
 
     @classmethod
-    def from_dict(cls, data: object, *, pid: int | None = None, uid: int | None = None, host: str = "") -> NodeInfo:
+    def from_dict(
+        cls, data: object, *, pid: int | None = None, uid: int | None = None, host: str | None = ""
+    ) -> NodeInfo:
         """Reads a node that a peer described.
 
         Args:
             data: What `to_dict` returned, or anything at all.
             pid: The peer's process id as the kernel states it; replaces what the peer says.
             uid: The peer's user id as the kernel states it; replaces what the peer says.
-            host: Where it is, as its process says; "" on this host.
+            host: Where it is, as its process says; "" on this host, None to take what `data` says.
 
         Raises:
             PeerFault: Something is missing or not valid, or an endpoint says it is another node's.
@@ -161,10 +171,12 @@ class NodeInfo:
             namespace=fields.namespace("namespace"),
             pid=fields.integer("pid", 0, _MAX_PID) if pid is None else pid,
             uid=fields.integer("uid", 0, _MAX_UID) if uid is None else uid,
-            host=host,
+            host=fields.host("host") if host is None else host,
+            host_key=fields.host_key("host_key") if host is None else "",
+            transports=fields.transports("transports"),
         )
         described = fields.items("endpoints", _MAX_ENDPOINTS_PER_NODE)
-        endpoints = tuple(EndpointInfo.from_dict(item, pid=node.pid, host=host) for item in described)
+        endpoints = tuple(EndpointInfo.from_dict(item, pid=node.pid, host=node.host) for item in described)
         for endpoint in endpoints:
             if endpoint.node_name != node.full_name:
                 raise fields.fault("endpoints", f"one belongs to {endpoint.node_name}, not to {node.full_name}")
@@ -265,7 +277,7 @@ class GraphSnapshot:
         """
         fields = Fields(data, "snapshot")
         return cls(
-            nodes=tuple(NodeInfo.from_dict(item) for item in fields.items("nodes", _MAX_NODES_PER_PEER)),
+            nodes=tuple(NodeInfo.from_dict(item, host=None) for item in fields.items("nodes", _MAX_NODES_PER_PEER)),
             unreachable=tuple(
                 fields.checked_text("unreachable", item, _MAX_REASON)
                 for item in fields.items("unreachable", _MAX_REASONS)
@@ -393,6 +405,18 @@ class Fields:
             return QoS.from_dict(self._data.get(key))
         except QoSError as error:
             raise self.fault(key, str(error)) from error
+
+    def host(self, key: str) -> str:
+        """Returns the name of a host, "" for this one."""
+        return "" if self._data.get(key, "") == "" else self.text(key, MAX_HOST_NAME)
+
+    def host_key(self, key: str) -> str:
+        """Returns the identity of a host, "" for this one."""
+        return "" if self._data.get(key, "") == "" else self.hex_id(key)
+
+    def transports(self, key: str) -> tuple[TransportInfo, ...]:
+        """Returns what a process tells of its transports; who tells nothing has the one within its host."""
+        return read_transports(self._data[key], pid=self._pid) if key in self._data else HOST_ONLY
 
     def _string(self, key: str) -> str:
         value = self._data.get(key)

@@ -18,6 +18,8 @@ from lunar.graph.endpoints import AnyLink, LocalPublisher, LocalSubscription, Pu
 from lunar.graph.matching import Compatible, IncompatibleQoS, TypeMismatch, match
 from lunar.graph.network.remote import RemoteProcess
 from lunar.graph.schemas import judge
+from lunar.graph.transports import HOST_ONLY
+from lunar.selection import Match, select
 
 if TYPE_CHECKING:
     from lunar._native._bus import ReaderMatch, WriterMatch
@@ -129,8 +131,12 @@ class Matchmaker:
         """On one host the publisher's side makes the match and offers it; between hosts both sides open theirs."""
         decision = match(remote, local.info, self._verdict(local, link, remote))
         _report_mismatch(decision, local, remote)
-        if isinstance(decision, Compatible) and isinstance(link, RemoteProcess):
+        if not isinstance(decision, Compatible):
+            return
+        if isinstance(link, RemoteProcess):
             self._network_of(link).receive(local, link, remote, match_terms(remote, local.info, decision))
+        elif reason := _why_not_within_host(remote, local.info):
+            local.notify(events.NoTransport(local.info, remote, reason))
 
     def _network_of(self, link: RemoteProcess) -> NetworkMatches:
         if self.network is None:
@@ -145,6 +151,9 @@ class Matchmaker:
         terms = match_terms(local.info, remote, decision)
         if isinstance(link, RemoteProcess):
             self._network_of(link).send(local, link, remote)
+            return
+        if reason := _why_not_within_host(local.info, remote):
+            local.notify(events.NoTransport(local.info, remote, reason))
             return
         try:
             native = local.end.connect(terms, link)
@@ -174,7 +183,8 @@ class Matchmaker:
         if remote is None or remote.kind != "publisher" or key in local.matches:
             offer.refuse()
             raise PeerFault("it offers a match of a publisher that it did not announce, or twice", link.pid)
-        if not isinstance(match(remote, local.info, self._verdict(local, link, remote)), Compatible):
+        decision = match(remote, local.info, self._verdict(local, link, remote))
+        if not isinstance(decision, Compatible) or _why_not_within_host(remote, local.info):
             offer.refuse()
             raise PeerFault(f"it offers a match that cannot be: {remote} and {local.info}", link.pid)
         lifespan_s = remote.qos.lifespan_s
@@ -287,6 +297,13 @@ def match_terms(publisher: EndpointInfo, subscription: EndpointInfo, decision: C
         waits=decision.waits,
         history_depth=decision.queue_depth if wants_history else 0,
     )
+
+
+def _why_not_within_host(publisher: EndpointInfo, subscription: EndpointInfo) -> str:
+    """Why the bus may not serve two ends of this host, although they agree; "" if it may."""
+    if {publisher.qos.transport, subscription.qos.transport} <= {None, "shm"}:
+        return ""
+    return str(select(Match(publisher, subscription), HOST_ONLY, HOST_ONLY))
 
 
 def _report_mismatch(decision: MatchDecision, local: LocalPublisher | LocalSubscription, remote: EndpointInfo) -> None:

@@ -32,6 +32,7 @@ from lunar.graph.meeting import Meeting
 from lunar.graph.promises import Promises
 from lunar.graph.rendezvous import Rendezvous, is_socket_name
 from lunar.graph.schemas import OwnSchemas
+from lunar.graph.transports import TransportInfo
 from lunar.graph.waiting import acquire_bells, release_bells
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Participant:
         self.transport = transport
         self._surroundings = surroundings
         self._presence: Presence | None = None
+        self._transports: tuple[TransportInfo, ...] = (TransportInfo(transport.name, transport.capabilities),)
         self._links: dict[int, Link] = {}
         self._nodes: dict[str, tuple[NodeInfo, Callable[[Event], None]]] = {}
         self._schemas = OwnSchemas()
@@ -112,6 +114,7 @@ class Participant:
         self._link_with_ourselves()
         if self._surroundings is not None:
             self._presence = self._open_presence(self._surroundings)
+            self._transports = self._presence.transports
             undo.callback(self._presence.close)
             self.post(self._presence.begin)
         self.post(self._meeting.begin)
@@ -507,6 +510,7 @@ class Participant:
         self._control.call_later(_REPORT_LOSSES_EVERY_S, again)
 
     def _add_node(self, node: NodeInfo, notify: Callable[[Event], None]) -> None:
+        node = replace(node, transports=self._transports)
         self._nodes[node.full_name] = (node, notify)
         self._announce({"op": "node", "node": _bare(node)})
         if self._presence is not None:

@@ -14,6 +14,7 @@ from lunar.config import Config
 from lunar.graph import membership
 from lunar.graph.network.presence import Surroundings
 from lunar.msgs import Header, Imu
+from lunar.selection import Selection
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def transport(monkeypatch: pytest.MonkeyPatch) -> testing.MemoryTransport:
     made = testing.MemoryTransport()
 
     def surroundings_of(_config: Config) -> Surroundings:
-        return Surroundings(("127.0.0.1",), ("lo",), testing.MemoryDiscovery, ((made, {}),))
+        return Surroundings(("127.0.0.1",), ("lo",), testing.MemoryDiscovery, ((made, {}),), {"carrier": "no pigeons"})
 
     monkeypatch.setattr(membership, "surroundings_of", surroundings_of)
     return made
@@ -213,6 +214,77 @@ async def test_the_graph_shows_the_nodes_of_all_hosts(on: Hosts) -> None:
     assert [node.full_name for node in graph.nodes] == ["/node_0", "/node_1"]
     assert {end.id: end.host for end in graph.endpoints} == {sub.id: socket.gethostname(), pub.id: ""}
     assert [node.host for node in graph.nodes] == ["", socket.gethostname()]
+
+
+async def test_the_graph_tells_what_each_process_can_use_and_misses(on: Hosts) -> None:
+    here, there = on("a"), on("b")
+    sub = there.create_subscription(bytes, "chatter")
+    pub = here.create_publisher(bytes, "chatter")
+    await pub.wait_for_subscribers(timeout_s=10)
+    await sub.wait_for_publishers(timeout_s=10)
+    for node in here._participant.snapshot(5).nodes:
+        told = {each.name: each.missing for each in node.transports}
+        assert told == {"shm": "", "memory": "", "carrier": "no pigeons"}
+        assert bool(node.host_key) == bool(node.host)
+    presences = [node._participant._presence for node in (here, there)]
+    assert [p.network.selections for p in presences if p is not None] == [
+        {
+            (pub.id, sub.id): Selection(
+                "memory",
+                {
+                    "carrier": "each end's process cannot use it: no pigeons",
+                    "memory": "chosen: carries messages with a copy, reach network",
+                    "shm": "the two ends are on different hosts, and it reaches only its own",
+                },
+            )
+        }
+    ] * 2
+
+
+async def test_a_transport_that_is_named_serves(on: Hosts) -> None:
+    pub = on("a").create_publisher(bytes, "chatter", qos=QoS(transport="memory"))
+    sub = on("b").create_subscription(bytes, "chatter", qos=QoS(datapath="fast"))
+    await pub.wait_for_subscribers(timeout_s=10)
+    await sub.wait_for_publishers(timeout_s=10)
+    await pub.publish(b"once")
+    assert bytes(await sub.receive()) == b"once"
+
+
+@pytest.mark.parametrize(
+    ("offered", "requested", "reason"),
+    [
+        ("memory", "dds", "dds, carrier, memory, shm: the publisher asks for memory and the subscription for dds"),
+        (None, "carrier", "carrier: each end's process cannot use it: no pigeons; memory, shm: the subscription asks"),
+        ("shm", None, "shm: the two ends are on different hosts, and it reaches only its own"),
+    ],
+)
+async def test_ends_without_a_transport_hear_of_it(
+    on: Hosts, offered: str | None, requested: str | None, reason: str
+) -> None:
+    here, there = on("a"), on("b")
+    async with testing.collect(here, events.NoTransport) as told, testing.collect(there, events.NoTransport) as heard:
+        pub = here.create_publisher(bytes, "chatter", qos=QoS(transport=offered))
+        sub = there.create_subscription(bytes, "chatter", qos=QoS(transport=requested))
+        [here_told], [there_told] = await told.wait_for(), await heard.wait_for()
+    assert here_told.reason == there_told.reason
+    assert reason in here_told.reason
+    assert (pub.subscriber_count, sub.publisher_count) == (0, 0)
+
+
+async def test_on_one_host_a_transport_between_hosts_is_refused_at_both_ends(on: Hosts) -> None:
+    node = on("a")
+    async with testing.collect(node, events.NoTransport) as told:
+        pub = node.create_publisher(bytes, "chatter", qos=QoS(transport="memory"))
+        sub = node.create_subscription(bytes, "chatter")
+        both = await told.wait_for(2)
+    assert {event.local.id for event in both} == {pub.id, sub.id}
+    assert all("shm: the publisher asks for memory" in event.reason for event in both)
+    assert (pub.subscriber_count, sub.publisher_count) == (0, 0)
+    served = node.create_subscription(bytes, "local", qos=QoS(transport="shm"))
+    other = node.create_publisher(bytes, "local", qos=QoS(transport="shm", datapath="standard"))
+    await other.wait_for_subscribers(timeout_s=10)
+    await other.publish(b"once")
+    assert bytes(await served.receive()) == b"once"
 
 
 async def test_processes_of_one_host_do_not_use_the_network(on: Hosts) -> None:

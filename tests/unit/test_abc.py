@@ -12,6 +12,7 @@ def test_promises_nothing_that_is_not_stated() -> None:
         largest_message_bytes=None,
         time_triggered=False,
         encrypted=False,
+        kernel_bypass=False,
     )
 
 

@@ -60,7 +60,7 @@ MEMBERS = {
         replace resources to_dict transport
     """,
     "EndpointInfo": "from_dict host id kind node_name pid qos to_dict topic type_hash type_name",
-    "NodeInfo": "endpoints from_dict full_name host name namespace pid to_dict uid",
+    "NodeInfo": "endpoints from_dict full_name host host_key name namespace pid to_dict transports uid",
     "GraphSnapshot": "endpoints from_dict nodes schemas to_dict unreachable",
 }
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from lunar.errors import PeerFault
@@ -23,6 +24,8 @@ _log = logging.getLogger("lunar")
 _MAX_NODES: Final = 1024
 _MAX_ENDPOINTS: Final = 4096
 _MAX_EARLY: Final = 10_000
+# What is known of a node from the process that posts it.
+_SAID_BY_PROCESS: Final = frozenset({"host", "host_key", "transports"})
 
 _Record = Mapping[str, object]
 
@@ -72,7 +75,8 @@ class Board:
 
     def post_node(self, node: NodeInfo) -> None:
         """Posts a node, without its endpoints."""
-        body = {"kind": "node", "node": {**node.to_dict(), "endpoints": []}}
+        node_body = {key: value for key, value in node.to_dict().items() if key not in _SAID_BY_PROCESS}
+        body = {"kind": "node", "node": {**node_body, "endpoints": []}}
         self._post(self._node_key(node.full_name), body)
 
     def withdraw_node(self, full_name: str) -> None:
@@ -153,7 +157,7 @@ class Board:
         match record.get("kind"):
             case "node":
                 node = NodeInfo.from_dict(record.get("node"), host=process.host)
-                process.nodes[node.full_name] = node
+                process.nodes[node.full_name] = replace(node, host_key=process.host_key, transports=process.transports)
                 if len(process.nodes) > _MAX_NODES:
                     raise PeerFault(f"it announces more than {_MAX_NODES} nodes")
             case "schema":

@@ -10,13 +10,13 @@ from select import POLLIN, poll
 from typing import TYPE_CHECKING
 
 from lunar import events
-from lunar.abc import Probe, Stream
+from lunar.abc import Stream
 from lunar.errors import LunarError
 from lunar.graph.endpoints import PublisherMatch, SubscriptionMatch
 from lunar.graph.matchmaker import NetworkMatches, report_losses
 from lunar.graph.network.incoming import IncomingStream, Taker
 from lunar.graph.network.outgoing import OutgoingStream
-from lunar.selection import Candidate, Match, Selection, select
+from lunar.selection import Match, Selection, select
 
 if TYPE_CHECKING:
     from lunar.abc import MatchTerms, Transport
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lunar.graph.network.engines import EngineHost
     from lunar.graph.network.loopback import Loopback
     from lunar.graph.network.remote import RemoteProcess
+    from lunar.graph.transports import TransportInfo
 
 __all__ = ["Network"]
 
@@ -44,6 +45,7 @@ class Network(NetworkMatches):
 
     Args:
         hosts: The engines of the transports that are used, the preferred ones first; closed with this.
+        transports: What this process has announced.
         control: The control thread.
         matchmaker: Who asks for matches and is told of them.
         loopback: Where queues are made; closed with this.
@@ -58,6 +60,7 @@ class Network(NetworkMatches):
     def __init__(
         self,
         hosts: list[EngineHost],
+        transports: tuple[TransportInfo, ...],
         control: ControlThread,
         matchmaker: Matchmaker,
         loopback: Loopback,
@@ -66,6 +69,7 @@ class Network(NetworkMatches):
         faulted: Callable[[str, str], object],
     ) -> None:
         self.hosts = {host.name: host for host in hosts}
+        self._transports = transports
         self._control, self._matchmaker = control, matchmaker
         self._loopback, self._transport, self._pool_bytes = loopback, transport, pool_bytes
         self._faulted = faulted
@@ -188,15 +192,14 @@ class Network(NetworkMatches):
     # ---- choosing -------------------------------------------------------------------------------------------------
 
     def _choose(self, process: RemoteProcess, publisher: EndpointInfo, subscription: EndpointInfo) -> EngineHost | None:
-        shared = [host for name, host in self.hosts.items() if name in process.addresses]
-        candidates = [Candidate(host.name, host.capabilities, Probe(True)) for host in shared]
-        chosen = select(Match(publisher, subscription, same_host=False), candidates)
+        own, theirs = self._transports, process.transports
+        sends, receives = (theirs, own) if publisher.host else (own, theirs)
+        chosen = select(Match(publisher, subscription, same_host=False), sends, receives)
         self.selections[publisher.id, subscription.id] = chosen
         return None if chosen.choice is None else self.hosts[chosen.choice]
 
     def _why_none(self, publisher: EndpointInfo, subscription: EndpointInfo) -> str:
-        reasons = self.selections[publisher.id, subscription.id].reasons
-        return "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "the two share no transport"
+        return str(self.selections[publisher.id, subscription.id])
 
     def _give_up(self, local: LocalPublisher | LocalSubscription, remote: EndpointInfo, error: LunarError) -> None:
         local.notify(events.NoTransport(local.info, remote, str(error)))

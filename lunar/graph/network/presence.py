@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +20,7 @@ from lunar.graph.network.board import Board
 from lunar.graph.network.engines import EngineHost
 from lunar.graph.network.loopback import Loopback
 from lunar.graph.network.network import Network
+from lunar.graph.transports import TransportInfo, as_announced
 
 if TYPE_CHECKING:
     from lunar.abc import Discovery, NetworkTransport, Transport
@@ -79,6 +80,7 @@ class Presence:
 
     Attributes:
         missing: Why transports cannot be used, by name.
+        transports: What is announced of both.
 
     Raises:
         TransportUnavailable: Discovery cannot run here.
@@ -116,7 +118,10 @@ class Presence:
             undo.callback(discovery.close)
             loopback = Loopback(transport, bells)
             self._discovery = discovery
-            self.network = Network(hosts, control, matchmaker, loopback, transport, config.pool_bytes, faulted)
+            self.transports = as_announced(_own_transports(transport, hosts, self.missing))
+            self.network = Network(
+                hosts, self.transports, control, matchmaker, loopback, transport, config.pool_bytes, faulted
+            )
             record = {
                 "id": participant_id,
                 "host": socket.gethostname() or "?",
@@ -124,7 +129,8 @@ class Presence:
                 "pid": os.getpid(),
                 "uid": os.geteuid(),
                 "version": __version__,
-                "transports": {host.name: dict(host.engine.address) for host in hosts},
+                "transports": [each.to_dict() for each in self.transports],
+                "addresses": {host.name: dict(host.engine.address) for host in hosts},
             }
             self.board = Board(discovery, record, matchmaker, self.network.forget, faulted)
             undo.pop_all()
@@ -177,6 +183,16 @@ class Presence:
         self._matchmaker.network = None
         self._discovery.close_after_fork()
         self.network.close_after_fork()
+
+
+def _own_transports(
+    within_host: Transport, hosts: list[EngineHost], missing: Mapping[str, str]
+) -> Iterator[TransportInfo]:
+    yield TransportInfo(within_host.name, within_host.capabilities)
+    for host in hosts:
+        yield TransportInfo(host.name, host.capabilities)
+    for name, reason in missing.items():
+        yield TransportInfo(name, None, reason or "it says no reason")
 
 
 def _site(config: Config, participant_id: str, surroundings: Surroundings, settings: dict[str, object]) -> Site:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from lunar.errors import PeerFault
-from lunar.graph.descriptions import EndpointInfo, Fields, NodeInfo
+from lunar.graph.descriptions import MAX_HOST_NAME, EndpointInfo, Fields, NodeInfo
 from lunar.graph.schemas import SchemaTexts
+from lunar.graph.transports import MAX_TRANSPORTS
 
 if TYPE_CHECKING:
     from lunar import abc
@@ -17,8 +18,6 @@ __all__ = ["MAX_BODY_BYTES", "RemoteProcess"]
 MAX_BODY_BYTES: Final = 1 << 20
 _MAX_PID: Final = 2**31 - 1
 _MAX_UID: Final = 2**32 - 1
-_MAX_TRANSPORTS: Final = 16
-_MAX_HOST_NAME: Final = 255
 
 
 class RemoteProcess:
@@ -33,7 +32,8 @@ class RemoteProcess:
         host_key: Identity of its host and runtime directory: processes with the same one meet without a network.
         pid: Its process id, by its own word.
         uid: Its user id, likewise.
-        addresses: By transport, what its engines must be told to reach it; unchecked.
+        transports: What it can carry samples with, and why not with others.
+        addresses: By transport, what its engines must be told to reach it; unchecked, but there for each it can use.
         nodes: Its nodes by full name.
         endpoints: Its endpoints by id.
         schemas: What it has told of message types.
@@ -48,11 +48,15 @@ class RemoteProcess:
     def __init__(self, record: Mapping[str, object]) -> None:
         fields = Fields(record, "process")
         self.id = fields.hex_id("id")
-        self.host = fields.text("host", _MAX_HOST_NAME)
+        self.host = fields.text("host", MAX_HOST_NAME)
         self.host_key = fields.hex_id("host_key")
         self.pid = fields.integer("pid", 0, _MAX_PID)
         self.uid = fields.integer("uid", 0, _MAX_UID)
-        self.addresses = _addresses(record.get("transports"), fields)
+        self.transports = fields.transports("transports")
+        self.addresses = _addresses(record.get("addresses"), fields)
+        for each in self.transports:
+            if each.beyond_host and each.name not in self.addresses:
+                raise fields.fault("addresses", f"there is none of {each.name}, which it says that it can use")
         self.nodes: dict[str, NodeInfo] = {}
         self.endpoints: dict[str, EndpointInfo] = {}
         self.schemas = SchemaTexts()
@@ -64,8 +68,8 @@ class RemoteProcess:
 
 
 def _addresses(value: object, fields: Fields) -> dict[str, Mapping[str, object]]:
-    if not isinstance(value, dict) or len(value) > _MAX_TRANSPORTS:
-        raise fields.fault("transports", "a mapping from names to addresses is needed")
+    if not isinstance(value, dict) or len(value) > MAX_TRANSPORTS:
+        raise fields.fault("addresses", "a mapping from names to addresses is needed")
     found: dict[str, Mapping[str, object]] = {}
     for name, address in value.items():
         if not isinstance(name, str) or not isinstance(address, dict):

@@ -7,14 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lunar.abc import Capabilities
 from lunar.errors import PeerFault
 from lunar.graph.descriptions import EndpointInfo, GraphSnapshot, NodeInfo, PeerInfo
+from lunar.graph.transports import HOST_ONLY, TransportInfo
 from lunar.qos import SENSOR_DATA, QoS
 
 TALKS = EndpointInfo("01" * 16, "publisher", "/robot/chatter", "bytes", "ab" * 16, QoS(depth=3), "/robot/talker", 12)
 LISTENS = replace(TALKS, id="02" * 16, kind="subscription", qos=SENSOR_DATA)
 NODE = NodeInfo("talker", "/robot", 12, 1000, (TALKS, LISTENS))
-OTHER_NODE = NodeInfo("idle", "/", 12, 1000)
+ZMQ = TransportInfo("zmq", Capabilities("network", reliable=True, encrypted=True, largest_message_bytes=2**32 - 1))
+DDS = TransportInfo("dds", None, "cyclonedds is not installed")
+OTHER_NODE = NodeInfo("idle", "/", 12, 1000, transports=(*HOST_ONLY, ZMQ, DDS))
 PEER = PeerInfo("0f" * 16, 7, 12, 1000, (NODE, OTHER_NODE))
 SNAPSHOT = GraphSnapshot((NODE, OTHER_NODE), ("pid 13 did not answer within 1 s",))
 
@@ -44,6 +48,26 @@ def test_an_endpoint_reads_as_a_sentence() -> None:
 def test_full_name_and_endpoints_are_derived() -> None:
     assert (NODE.full_name, OTHER_NODE.full_name) == ("/robot/talker", "/idle")
     assert PEER.endpoints == SNAPSHOT.endpoints == (TALKS, LISTENS)
+
+
+def test_where_a_node_is_is_not_its_own_word_but_a_snapshot_tells_it() -> None:
+    elsewhere = replace(
+        NODE,
+        endpoints=tuple(replace(endpoint, host="mars") for endpoint in NODE.endpoints),
+        host="mars",
+        host_key="0a" * 16,
+    )
+    assert NodeInfo.from_dict(_sent(elsewhere)) == NODE
+    snapshot = GraphSnapshot((elsewhere, OTHER_NODE))
+    assert GraphSnapshot.from_dict(_sent(snapshot)) == snapshot
+    for key, value in (("host", "\x1b[2J"), ("host", 1), ("host", "x" * 256), ("host_key", "mars"), ("host_key", None)):
+        with pytest.raises(PeerFault, match=f"its node has a bad '{key}'"):
+            GraphSnapshot.from_dict({"nodes": [{**elsewhere.to_dict(), key: value}], "unreachable": []})
+
+
+def test_who_tells_nothing_of_transports_has_the_one_within_its_host() -> None:
+    told = {key: value for key, value in OTHER_NODE.to_dict().items() if key != "transports"}
+    assert [each.name for each in NodeInfo.from_dict(told).transports] == ["shm"]
 
 
 def test_what_a_newer_version_adds_is_ignored() -> None:
@@ -76,8 +100,9 @@ def test_refuses_a_snapshot_that_is_no_mapping() -> None:
 
 @pytest.mark.parametrize("described", [TALKS, NODE, PEER, SNAPSHOT])
 def test_refuses_a_missing_field(described: EndpointInfo | NodeInfo | PeerInfo | GraphSnapshot) -> None:
-    # QoS has defaults for all of its fields and full_name is derived; everything else is needed.
-    for key in described.to_dict().keys() - {"full_name"}:
+    # QoS has defaults for all of its fields, full_name is derived, and who says nothing of transports and hosts has
+    # what every process has; everything else is needed.
+    for key in described.to_dict().keys() - {"full_name", "host", "host_key", "transports"}:
         data = {name: value for name, value in described.to_dict().items() if name != key}
         with pytest.raises(PeerFault, match=f"'{key}'"):
             type(described).from_dict(data)

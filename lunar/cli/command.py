@@ -18,6 +18,7 @@ _COMMANDS = {
     "topic": ("lunar.cli.topic", "Look at topics, measure them and publish on them."),
     "node": ("lunar.cli.node", "Look at nodes."),
     "interface": ("lunar.cli.interface", "Look at message types: of the standard set, of schema files, on the graph."),
+    "explain": ("lunar.cli.explain", "Say which transport serves whom, and why not another."),
     "doctor": ("lunar.cli.doctor", "Check what Lunar needs on this host, and say what is missing."),
     "perf": ("lunar.cli.perf", "Measure latency and throughput."),
 }

@@ -1,4 +1,4 @@
-"""Completion of topic, node and type names in the shell, from the graph as it is when the user presses Tab.
+"""Completion of names in the shell: topics, nodes, hosts and types from the graph as it is when the user presses Tab.
 
 Completion must never print an error into the user's line, nor make them wait: whatever goes wrong, there is nothing to
 offer.
@@ -63,6 +63,36 @@ def complete_types(incomplete: str) -> list[tuple[str, str]]:
         offers += [(name.rpartition(".")[2], f"{name} of {origin}") for name, origin in offers]
     files = [(path, "schema file") for path in sorted(glob(f"{escape(incomplete)}*.fbs"))]
     return [(name, remark) for name, remark in dict(offers + files).items() if name.startswith(incomplete)]
+
+
+def complete_transports(incomplete: str) -> list[tuple[str, str]]:
+    """Offers the installed transports that begin like this."""
+    from lunar.cli.installed import transport_entries
+
+    return [(entry.name, entry.value) for entry in transport_entries() if entry.name.startswith(incomplete)]
+
+
+def complete_hosts(incomplete: str) -> list[tuple[str, str]]:
+    """Offers what `--between` takes: the two places, and the hosts of the graph."""
+    from contextlib import suppress
+
+    from lunar import graph_snapshot
+    from lunar.cli.places import HERE
+    from lunar.errors import LunarError
+
+    offers = [("host", "both on one host"), ("network", "on two hosts like this one"), (HERE, "this host")]
+    with suppress(LunarError, OSError):
+        offers += [(node.host, "host") for node in graph_snapshot(timeout_s=_TIMEOUT_S).nodes if node.host]
+    return [(name, remark) for name, remark in dict(offers).items() if name.startswith(incomplete)]
+
+
+def complete_qos(incomplete: str) -> list[tuple[str, str]]:
+    """Offers presets and fields of a profile, for the part after the last comma."""
+    from lunar.qos import PRESETS, QoS
+
+    before, comma, last = incomplete.rpartition(",")
+    offers = [(name, "preset") for name in PRESETS] + [(f"{name}=", "field") for name in QoS().to_dict()]
+    return [(f"{before}{comma}{name}", remark) for name, remark in offers if name.startswith(last)]
 
 
 def _matching(offers: Iterable[tuple[str, str]], incomplete: str) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING
 
 from lunar.errors import VerificationError
@@ -29,12 +30,14 @@ class TopicView:
         publishers: Its publishers, by node name.
         subscriptions: Its subscriptions, by node name.
         schemas: What the peers have told of their types, by hash: JSON text, not checked.
+        nodes: The node of each endpoint, by the endpoint's id.
     """
 
     name: str
     publishers: tuple[EndpointInfo, ...]
     subscriptions: tuple[EndpointInfo, ...]
     schemas: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    nodes: Mapping[str, NodeInfo] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def endpoints(self) -> tuple[EndpointInfo, ...]:
@@ -93,8 +96,9 @@ def view_topics(snapshot: GraphSnapshot, *, hidden: bool = False) -> list[TopicV
         if hidden or not is_hidden(endpoint.topic):
             ends = endpoints.setdefault(endpoint.topic, ([], []))
             ends[endpoint.kind == "subscription"].append(endpoint)
+    nodes = {endpoint.id: node for node in snapshot.nodes for endpoint in node.endpoints}
     return [
-        TopicView(name, _by_node(publishers), _by_node(subscriptions), snapshot.schemas)
+        TopicView(name, _by_node(publishers), _by_node(subscriptions), snapshot.schemas, nodes)
         for name, (publishers, subscriptions) in sorted(endpoints.items())
     ]
 
@@ -116,12 +120,19 @@ def _by_node(endpoints: Sequence[EndpointInfo]) -> tuple[EndpointInfo, ...]:
 
 def mismatches(topic: TopicView) -> list[str]:
     """Explains each pair of a publisher and a subscription on a topic that does not match, naming both."""
-    decisions = (
-        match(publisher, subscription, _verdict(topic, publisher.type_hash, subscription.type_hash))
-        for publisher in topic.publishers
-        for subscription in topic.subscriptions
-    )
-    return [decision.text for decision in decisions if isinstance(decision, TypeMismatch | IncompatibleQoS)]
+    reasons = (disagreement(topic, *pair) for pair in product(topic.publishers, topic.subscriptions))
+    return [reason for reason in reasons if reason]
+
+
+def disagreement(topic: TopicView, publisher: EndpointInfo, subscription: EndpointInfo) -> str:
+    """Explains why a publisher and a subscription of a topic do not agree on type and QoS; "" if they do."""
+    decision = match(publisher, subscription, _verdict(topic, publisher.type_hash, subscription.type_hash))
+    return decision.text if isinstance(decision, TypeMismatch | IncompatibleQoS) else ""
+
+
+def host_name(host: str) -> str:
+    """Names the host of a node or an endpoint, for people."""
+    return host or "this host"
 
 
 def _verdict(topic: TopicView, published: str, subscribed: str) -> TypeVerdict | None:
@@ -157,4 +168,8 @@ def summarize_qos(qos: QoS) -> str:
         parts.append(f"lease {qos.lease_s:g} s")
     if qos.priority:
         parts.append(f"priority {qos.priority}")
+    if qos.datapath != "auto":
+        parts.append(f"datapath {qos.datapath}")
+    if qos.transport is not None:
+        parts.append(f"transport {qos.transport}")
     return ", ".join(parts)

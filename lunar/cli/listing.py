@@ -6,14 +6,23 @@ import difflib
 from typing import TYPE_CHECKING
 
 from lunar.cli import exit_codes
-from lunar.cli.graph_view import absolute_name, absolute_node_name, mismatches, summarize_qos, view_nodes, view_topics
+from lunar.cli.graph_view import (
+    absolute_name,
+    absolute_node_name,
+    host_name,
+    mismatches,
+    summarize_qos,
+    view_nodes,
+    view_topics,
+)
 from lunar.cli.output import Table, write_error, write_json, write_line, write_note, write_table, write_warning
+from lunar.cli.pairs import transports_in_use
 from lunar.cli.quantities import plural
 from lunar.cli.snapshots import look_at_graph
 from lunar.cli.topic_interfaces import describe_interfaces, interface_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lunar.cli.graph_view import TopicView
     from lunar.graph.descriptions import EndpointInfo, NodeInfo
@@ -64,7 +73,7 @@ def show_topic(name: str, *, verbose: bool, as_json: bool) -> int:
         for noun, ends in (("publisher", topic.publishers), ("subscription", topic.subscriptions)):
             write_line(plural(len(ends), noun))
             if ends:
-                write_table(_end_table(ends, verbose))
+                write_table(_end_table(ends, transports_in_use(topic) if verbose else None))
         _warn_of_mismatches(topic)
     return exit_codes.OK
 
@@ -85,11 +94,16 @@ def list_nodes(*, verbose: bool, hidden: bool, as_json: bool) -> int:
             _print_node(node, verbose=False)
     else:
         rows = [
-            (node.full_name, str(node.pid), str(node.uid), str(len(published)), str(len(subscribed)))
+            (
+                node.full_name,
+                str(node.pid),
+                str(node.uid),
+                host_name(node.host),
+                *(str(len(ends)) for ends in _ends_of(node)),
+            )
             for node in nodes
-            for published, subscribed in (_ends_of(node),)
         ]
-        write_table(Table(("NODE", "PID", "UID", "PUBLISHERS", "SUBSCRIPTIONS"), rows))
+        write_table(Table(("NODE", "PID", "UID", "HOST", "PUBLISHERS", "SUBSCRIPTIONS"), rows))
     return exit_codes.OK
 
 
@@ -114,7 +128,11 @@ def show_node(name: str, *, verbose: bool, as_json: bool) -> int:
 
 
 def _print_node(node: NodeInfo, verbose: bool) -> None:
-    write_line(f"{node.full_name} (pid {node.pid}, uid {node.uid})")
+    where = f", on {node.host}" if node.host else ""
+    write_line(f"{node.full_name} (pid {node.pid}, uid {node.uid}{where})")
+    if verbose:
+        for transport in node.transports:
+            write_line(f"transport {transport.name}: {transport.missing or 'usable'}")
     for noun, ends in zip(("publisher", "subscription"), _ends_of(node), strict=True):
         write_line(plural(len(ends), noun))
         if ends:
@@ -128,9 +146,24 @@ def _ends_of(node: NodeInfo) -> tuple[list[EndpointInfo], list[EndpointInfo]]:
     return publishers, subscriptions
 
 
-def _end_table(ends: Sequence[EndpointInfo], verbose: bool) -> Table:
-    rows = [(end.node_name, str(end.pid), summarize_qos(end.qos), *([end.id] if verbose else [])) for end in ends]
-    return Table(("NODE", "PID", "QOS", *(["ID"] if verbose else [])), rows)
+def _end_table(ends: Sequence[EndpointInfo], transports: Mapping[str, Sequence[str]] | None) -> Table:
+    """The ends of a topic; with `transports`, those that each is matched over by id, all details too."""
+    if transports is None:
+        brief = [(end.node_name, str(end.pid), host_name(end.host), summarize_qos(end.qos)) for end in ends]
+        return Table(("NODE", "PID", "HOST", "QOS"), brief)
+    rows = [
+        (
+            end.node_name,
+            str(end.pid),
+            host_name(end.host),
+            ", ".join(transports[end.id]) or "-",
+            summarize_qos(end.qos),
+            end.type_hash,
+            end.id,
+        )
+        for end in ends
+    ]
+    return Table(("NODE", "PID", "HOST", "TRANSPORT", "QOS", "TYPE HASH", "ID"), rows)
 
 
 def _endpoint_table(ends: Sequence[EndpointInfo]) -> Table:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lunar.cli.completion import complete_nodes, complete_topics
+from lunar.cli.completion import complete_nodes, complete_topics, complete_transports
 
 
 class Reliability(StrEnum):
@@ -27,6 +27,14 @@ class History(StrEnum):
 
     KEEP_LAST = "keep_last"
     KEEP_ALL = "keep_all"
+
+
+class Datapath(StrEnum):
+    """The datapaths of `lunar.QoS`, for option parsing and completion."""
+
+    AUTO = "auto"
+    FAST = "fast"
+    STANDARD = "standard"
 
 
 class Profile(StrEnum):
@@ -61,6 +69,18 @@ QosReliability = Annotated[Reliability | None, typer.Option("--qos-reliability",
 QosDurability = Annotated[Durability | None, typer.Option("--qos-durability", help="Durability.")]
 QosHistory = Annotated[History | None, typer.Option("--qos-history", help="History.")]
 QosDepth = Annotated[int | None, typer.Option("--qos-depth", min=1, metavar="N", help="Depth of the history.")]
+QosDatapath = Annotated[
+    Datapath | None, typer.Option("--qos-datapath", help="Between hosts: prefer or exclude kernel bypass.")
+]
+QosTransport = Annotated[
+    str | None,
+    typer.Option(
+        "--qos-transport",
+        metavar="NAME",
+        help="The only transport that may serve, as zmq.",
+        autocompletion=complete_transports,
+    ),
+]
 
 
 def examples(*lines: str) -> str:
@@ -74,7 +94,12 @@ def examples(*lines: str) -> str:
 
 
 def qos_wishes(
-    reliability: Reliability | None, durability: Durability | None, history: History | None, depth: int | None
+    reliability: Reliability | None,
+    durability: Durability | None,
+    history: History | None,
+    depth: int | None,
+    datapath: Datapath | None = None,
+    transport: str | None = None,
 ) -> dict[str, object]:
     """Collects the fields of `lunar.QoS` that the user set, as `lunar.QoS` takes them."""
     fields = {
@@ -82,5 +107,7 @@ def qos_wishes(
         "durability": durability and durability.value,
         "history": history and history.value,
         "depth": depth,
+        "datapath": datapath and datapath.value,
+        "transport": transport,
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lunar.errors import QoSError
 from lunar.qos import PRESETS, QoS, incompatibilities
 
 if TYPE_CHECKING:
@@ -68,6 +69,35 @@ def publishing_qos(profile: str | None, wishes: Mapping[str, object]) -> QoS:
         QoSError: A wish is not valid, or contradicts another.
     """
     return (QoS() if profile is None else PRESETS[profile]).replace(**wishes)
+
+
+def parse_qos(text: str) -> QoS:
+    """Reads a profile from the command line: presets' names and fields, as `sensor_data,depth=3,transport=zmq`.
+
+    Raises:
+        QoSError: There is no such preset or field, or the profile is not valid.
+    """
+    base, fields = QoS(), {}
+    for part in text.split(","):
+        name, is_field, value = part.strip().partition("=")
+        if is_field:
+            fields[name.strip()] = _value(value.strip())
+        elif name in PRESETS:
+            base = PRESETS[name]
+        else:
+            raise QoSError("profile", name, f"{', '.join(PRESETS)}, or FIELD=VALUE")
+    return base.replace(**fields)
+
+
+def _value(text: str) -> str | float | None:
+    if text.lower() == "none":
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def starvation_warnings(topic: TopicView, requested: QoS) -> list[str]:

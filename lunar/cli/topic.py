@@ -7,11 +7,13 @@ import typer
 from lunar.cli.completion import complete_types
 from lunar.cli.options import (
     AsJson,
+    QosDatapath,
     QosDepth,
     QosDurability,
     QosHistory,
     QosProfile,
     QosReliability,
+    QosTransport,
     ShowHidden,
     Topic,
     Verbose,
@@ -89,6 +91,8 @@ def echo(
     durability: QosDurability = None,
     history: QosHistory = None,
     depth: QosDepth = None,
+    datapath: QosDatapath = None,
+    transport: QosTransport = None,
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
@@ -114,7 +118,8 @@ def echo(
         limit,
         verbose,
     )
-    request = EchoRequest(topic, qos_wishes(reliability, durability, history, depth), count, timeout, form)
+    wishes = qos_wishes(reliability, durability, history, depth, datapath, transport)
+    request = EchoRequest(topic, wishes, count, timeout, form)
     raise typer.Exit(run_echo(request))
 
 
@@ -240,6 +245,8 @@ def pub(
     durability: QosDurability = None,
     history: QosHistory = None,
     depth: QosDepth = None,
+    datapath: QosDatapath = None,
+    transport: QosTransport = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish messages on a topic.
@@ -257,7 +264,8 @@ def pub(
     from lunar.cli.snapshots import look_at_topic
     from lunar.errors import LunarError
 
-    qos = publishing_qos(profile and profile.value, qos_wishes(reliability, durability, history, depth))
+    wishes = qos_wishes(reliability, durability, history, depth, datapath, transport)
+    qos = publishing_qos(profile and profile.value, wishes)
     try:
         payload = PayloadSource(data, hex_digits, file, size)
         payload.check()

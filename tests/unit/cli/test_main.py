@@ -63,7 +63,9 @@ def test_paragraphs_of_help_are_not_broken_where_the_source_is(capsys: pytest.Ca
 def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert [command for command in ("topic", "node", "interface", "doctor", "perf") if f" {command} " not in text] == []
+    assert [
+        command for command in ("topic", "node", "interface", "explain", "doctor", "perf") if f" {command} " not in text
+    ] == []
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,7 +181,17 @@ def test_json_of_a_list_is_an_array(set_graph: SetGraph, capsys: pytest.CaptureF
     set_graph(NodeInfo("talker", "/", 1, 0))
     assert main(["node", "list", "--json"]) == 0
     (node,) = json.loads(capsys.readouterr().out)
-    assert set(node) == {"name", "namespace", "full_name", "pid", "uid", "endpoints"}
+    assert set(node) == {
+        "name",
+        "namespace",
+        "full_name",
+        "pid",
+        "uid",
+        "host",
+        "host_key",
+        "transports",
+        "endpoints",
+    }
 
 
 def test_a_list_imports_only_what_it_needs() -> None:

@@ -1,12 +1,14 @@
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lunar.qos
 from lunar.cli.graph_view import TopicView
-from lunar.cli.options import Durability, History, Profile, Reliability, qos_wishes
-from lunar.cli.qos_choice import metering_qos, observing_qos, publishing_qos, starvation_warnings
+from lunar.cli.options import Datapath, Durability, History, Profile, Reliability, qos_wishes
+from lunar.cli.qos_choice import metering_qos, observing_qos, parse_qos, publishing_qos, starvation_warnings
 from lunar.errors import QoSError
 from lunar.graph.descriptions import EndpointInfo
 from lunar.qos import PRESETS, SENSOR_DATA, QoS, incompatibilities
@@ -85,3 +87,40 @@ def test_only_options_that_were_given_are_wishes() -> None:
         "history": "keep_all",
         "depth": 5,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "profile"),
+    [
+        ("default", QoS()),
+        ("sensor_data", SENSOR_DATA),
+        ("sensor_data, depth=3", SENSOR_DATA.replace(depth=3)),
+        ("depth=3,sensor_data", SENSOR_DATA.replace(depth=3)),
+        ("transport=zmq,datapath=fast", QoS(transport="zmq", datapath="fast")),
+        ("transport=none,deadline_s=0.5,lease_s=2", QoS(deadline_s=0.5, lease_s=2)),
+    ],
+)
+def test_a_profile_is_read_from_the_command_line(text: str, profile: QoS) -> None:
+    assert parse_qos(text) == profile
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "sensor_data, .* or FIELD=VALUE"),
+        ("sensor", "sensor_data, .* or FIELD=VALUE"),
+        ("depht=3", "no such field; there are"),
+        ("depth=three", "a whole number"),
+        ("depth=", "a whole number"),
+        ("datapath=quick", "'auto', 'fast', 'standard'"),
+    ],
+)
+def test_a_profile_that_cannot_be_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(QoSError, match=reason):
+        parse_qos(text)
+
+
+def test_the_options_choose_the_way_of_a_match() -> None:
+    wishes = qos_wishes(None, None, None, None, Datapath.FAST, "zmq")
+    assert publishing_qos(None, wishes) == QoS(datapath="fast", transport="zmq")
+    assert [each.value for each in Datapath] == list(get_args(lunar.qos.Datapath))

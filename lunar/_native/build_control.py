@@ -26,6 +26,8 @@ ffibuilder.cdef(
     void lunar_bell_page_init(void *page);
 
     typedef struct { int32_t fd; uint32_t rung; ...; } lunar_doorbell;
+    #define LUNAR_DOORBELL_RUNG ...
+    #define LUNAR_DOORBELL_MATCHED ...
     void *lunar_doorbell_ringer(int matched);
     int lunar_doorbell_answer(lunar_doorbell *doorbell);
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import Final
@@ -78,17 +79,23 @@ def create_bell_page() -> tuple[int, Mapping]:
 class Doorbell:
     """A descriptor that a foreign library's thread makes readable, without Python's lock.
 
-    The library is given one of the two functions, by its address, and the argument to call it with.
+    The library is given one of the two functions, by its address, and the argument to call it with. After the
+    descriptor became readable: `clear` it, then ask each doorbell that shares it for its `answer`, then look at what
+    there is.
+
+    Args:
+        shared: Whose descriptor it rings; None for one of its own.
 
     Attributes:
-        fd: Readable since the first ring after the last `answer`.
-        argument: Address of the doorbell; valid until `close`, after which nobody may ring.
+        fd: Readable since the first ring after the last `clear`.
+        argument: Address of the doorbell; valid as long as this object, and nobody may ring after `close`.
         on_data: Address of a `void (*)(int32_t entity, void *argument)`.
         on_match: Address of the same with a DDS match status, by value, in between.
     """
 
-    def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    def __init__(self, shared: Doorbell | None = None) -> None:
+        self._owns = shared is None
+        self.fd: int = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if shared is None else shared.fd
         self._bell = ffi.new("lunar_doorbell *", {"fd": self.fd})
         self.argument = int(ffi.cast("uintptr_t", self._bell))
         self.on_data = int(ffi.cast("uintptr_t", lib.lunar_doorbell_ringer(0)))
@@ -98,14 +105,20 @@ class Doorbell:
         """Makes the descriptor readable, from this process."""
         os.eventfd_write(self.fd, 1)
 
-    def answer(self) -> bool:
-        """Clears it, to be followed by a look at what there is; says whether a match came or went."""
-        return bool(lib.lunar_doorbell_answer(self._bell))
+    def clear(self) -> None:
+        """Makes the descriptor unreadable, for all that share it."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+    def answer(self) -> tuple[bool, bool]:
+        """Whether it was rung by the library since the last answer, and whether a match came or went."""
+        answer = lib.lunar_doorbell_answer(self._bell)
+        return bool(answer & lib.LUNAR_DOORBELL_RUNG), bool(answer & lib.LUNAR_DOORBELL_MATCHED)
 
     def close(self) -> None:
-        """Closes the descriptor; a second call does nothing."""
+        """Closes the descriptor, if it is its own; a second call does nothing."""
         fd, self.fd = self.fd, -1
-        if fd >= 0:
+        if fd >= 0 and self._owns:
             os.close(fd)
 
 

@@ -22,10 +22,13 @@ void lunar_doorbell_ring_matched(int32_t entity, lunar_matched_status status, vo
 
 int lunar_doorbell_answer(lunar_doorbell *doorbell)
 {
-    eventfd_t count;
+    int answer = 0;
 
-    (void)eventfd_read(doorbell->fd, &count);
-    /* After the read: the other way round a ring in between would be read away while `rung` forbids the next one. */
-    __atomic_store_n(&doorbell->rung, 0, __ATOMIC_SEQ_CST);
-    return (int)__atomic_exchange_n(&doorbell->matched, 0, __ATOMIC_SEQ_CST);
+    /* The descriptor was read before: the other way round a ring in between would be read away while `rung` forbids the
+     * next one. */
+    if (__atomic_exchange_n(&doorbell->rung, 0, __ATOMIC_SEQ_CST) != 0)
+        answer |= LUNAR_DOORBELL_RUNG;
+    if (__atomic_exchange_n(&doorbell->matched, 0, __ATOMIC_SEQ_CST) != 0)
+        answer |= LUNAR_DOORBELL_MATCHED;
+    return answer;
 }

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 typedef struct lunar_doorbell {
-    int32_t fd; /* an eventfd, non-blocking; owned by whoever made the doorbell */
+    int32_t fd; /* an eventfd, non-blocking; owned by whoever made the doorbell, perhaps of several */
     uint32_t rung;
     uint32_t matched; /* a match came or went since the last answer */
 } lunar_doorbell;
@@ -30,7 +30,11 @@ void lunar_doorbell_ring(int32_t entity, void *doorbell);
 /* A match came or went.  Any thread. */
 void lunar_doorbell_ring_matched(int32_t entity, lunar_matched_status status, void *doorbell);
 
-/* Look at what there is after this call, not before it.  Returns whether a match came or went.  One thread at a time. */
+#define LUNAR_DOORBELL_RUNG 1
+#define LUNAR_DOORBELL_MATCHED 2
+
+/* Says whether it was rung since the last answer, and whether a match came or went.  Its descriptor, which several may
+ * share, is read before; what there is is looked at after.  One thread at a time. */
 int lunar_doorbell_answer(lunar_doorbell *doorbell);
 
 #endif

@@ -19,8 +19,9 @@ from lunar.abc import News
 from lunar.errors import LunarError, ResourceExhausted
 from lunar.qos import QoS
 from lunar_dds.domains import DEFAULT_LEASE_S, Setup, join
-from lunar_dds.endpoints import DISPOSED, Reader, Taken, Writer
+from lunar_dds.endpoints import Reader, Writer
 from lunar_dds.kinds import NOTE
+from lunar_dds.samples import DISPOSED, Taken
 from lunar_dds.terms import Terms
 
 __all__ = ["Bulletin"]
@@ -104,6 +105,7 @@ class Bulletin(abc.Discovery):
         """What is new since the last call."""
         if self._closed:
             return []
+        self._bell.clear()
         self._bell.answer()
         taken: list[Taken] = []
         while batch := self._reader.take():
@@ -120,7 +122,7 @@ class Bulletin(abc.Discovery):
         return news
 
     def _read(self, sample: Taken) -> list[News]:
-        with sample.bytes() as content:
+        with sample.content() as content:
             key = bytes(content[:_KEY_BYTES])
             if len(key) < _KEY_BYTES:
                 self.faulty += 1

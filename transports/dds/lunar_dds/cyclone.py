@@ -63,6 +63,8 @@ def library() -> Any:
         TransportUnavailable: It cannot be found or loaded, or is not the one that we know.
     """
     global _lib
+    if _lib is not None:
+        return _lib
     with _lock:
         if _lib is None:
             path = find_library()

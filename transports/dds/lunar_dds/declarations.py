@@ -12,7 +12,7 @@ typedef uint64_t dds_instance_handle_t;
 typedef struct dds_qos dds_qos_t;
 typedef struct dds_listener dds_listener_t;
 typedef struct { uint8_t v[16]; } dds_guid_t;
-typedef struct { void *iov_base; size_t iov_len; } ddsrt_iovec_t;
+typedef struct { char *iov_base; size_t iov_len; } ddsrt_iovec_t; /* void * in C: here it can be counted from */
 
 /* ---- types ---- */
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lunar._native.control import Doorbell
@@ -12,15 +11,13 @@ from lunar.errors import ResourceExhausted
 from lunar_dds.cyclone import TIMED_OUT, CData, check, ffi, library
 from lunar_dds.domains import Participant
 from lunar_dds.kinds import Kind
+from lunar_dds.samples import Prepared, Taken
 from lunar_dds.terms import Terms
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["DISPOSED", "Prepared", "Reader", "Taken", "Writer"]
-
-DISPOSED: Final = 32
-"""The instance state of what was withdrawn."""
+__all__ = ["Reader", "Writer"]
 
 _KEY: Final = 1
 _DATA: Final = 2
@@ -29,48 +26,6 @@ _TAKE_AT_ONCE: Final = 64
 _CDR_LITTLE_ENDIAN: Final = b"\0\1\0\0"
 _MATCHES_AT_ONCE: Final = 256
 _IDENTITY_BYTES: Final = 32
-
-
-class Prepared:
-    """A sample, ready to be written as often as is wanted. Owned by whoever made it, until `release`."""
-
-    __slots__ = ("_sample",)
-
-    def __init__(self, sample: CData) -> None:
-        self._sample = sample
-
-    def take(self) -> CData:
-        """One reference to it for a call that consumes one."""
-        return library().ddsi_serdata_ref(self._sample)
-
-    def share(self) -> Prepared:
-        """The same sample for another owner."""
-        return Prepared(self.take())
-
-    @contextmanager
-    def bytes(self) -> Iterator[memoryview]:
-        """What it holds, after the CDR header; valid within the context only."""
-        with _content(self._sample) as content:
-            yield content
-
-    def release(self) -> None:
-        """Gives it back; again: does nothing."""
-        sample, self._sample = self._sample, None
-        if sample is not None:
-            library().ddsi_serdata_unref(sample)
-
-
-@contextmanager
-def _content(sample: CData) -> Iterator[memoryview]:
-    lib = library()
-    size = lib.ddsi_serdata_size(sample)
-    where = ffi.new("ddsrt_iovec_t *")
-    lent = lib.ddsi_serdata_to_ser_ref(sample, 0, size, where)
-    try:
-        with memoryview(ffi.buffer(where.iov_base, size)).toreadonly() as view, view[4:] as body:
-            yield body
-    finally:
-        lib.ddsi_serdata_to_ser_unref(lent, where)
 
 
 @contextmanager
@@ -147,7 +102,7 @@ class Writer(_Endpoint):
         sertype = ffi.new("const struct ddsi_sertype **")
         check(lib.dds_get_entity_sertype(self.entity, sertype), "ask for a writer's type")
         self._type = sertype[0]
-        self._parts = ffi.new("ddsrt_iovec_t[3]")
+        self._parts = ffi.new("ddsrt_iovec_t[2]")
 
     def prepare(self, head: bytes, payload: ReadableBuffer = b"", *, withdraws: bool = False) -> Prepared:
         """Makes a sample, with one copy of what it is made of.
@@ -162,6 +117,7 @@ class Writer(_Endpoint):
         """
         lib, parts = library(), self._parts
         head = _CDR_LITTLE_ENDIAN + head
+        # Borrowed for the call only: the sample is a copy.
         first, second = ffi.from_buffer(head), ffi.from_buffer(payload)
         parts[0].iov_base, parts[0].iov_len = first, len(head)
         parts[1].iov_base, parts[1].iov_len = second, len(second)
@@ -192,36 +148,6 @@ class Writer(_Endpoint):
         return self._present(lib.dds_get_matched_subscriptions, lib.dds_get_matched_subscription_data)
 
 
-@dataclass(slots=True)
-class Taken:
-    """A sample that was taken.
-
-    Attributes:
-        writer: Handle of the writer in this process.
-        state: Of its instance; `DISPOSED` if that was withdrawn.
-        is_data: It is more than a key.
-        timestamp_ns: When it was written, by its writer's clock.
-    """
-
-    writer: int
-    state: int
-    is_data: bool
-    timestamp_ns: int
-    _sample: CData
-
-    @contextmanager
-    def bytes(self) -> Iterator[memoryview]:
-        """What it holds, after the CDR header; valid within the context only."""
-        with _content(self._sample) as content:
-            yield content
-
-    def release(self) -> None:
-        """Gives it back; again: does nothing."""
-        sample, self._sample = self._sample, None
-        if sample is not None:
-            library().ddsi_serdata_unref(sample)
-
-
 class Reader(_Endpoint):
     """Reads.
 
@@ -231,10 +157,14 @@ class Reader(_Endpoint):
         kind: Its type.
         terms: Its quality of service.
         bell: Rung when there are samples, and when a writer comes or goes.
+
+    Attributes:
+        bell: The same.
     """
 
     def __init__(self, participant: Participant, topic: str, kind: Kind, terms: Terms, bell: Doorbell) -> None:
         super().__init__(participant)
+        self.bell = bell
         self._samples = ffi.new("struct ddsi_serdata *[]", _TAKE_AT_ONCE)
         self._infos = ffi.new("dds_sample_info_t[]", _TAKE_AT_ONCE)
         handle = participant.topic(topic, kind)
@@ -246,23 +176,7 @@ class Reader(_Endpoint):
         """Takes what there is, each to be released by the caller; fewer than `most` (64 at most) if that is all."""
         samples, infos = self._samples, self._infos
         count = check(library().dds_takecdr(self.entity, samples, most, infos, 0), "take DDS samples")
-        taken = []
-        for index in range(count):
-            info = infos[index]
-            taken.append(
-                Taken(
-                    info.publication_handle,
-                    info.instance_state,
-                    info.valid_data,
-                    info.source_timestamp,
-                    samples[index],
-                )
-            )
-        return taken
-
-    def matched(self) -> set[int]:
-        """The writers there are now."""
-        return self._matched(library().dds_get_matched_publications)
+        return [Taken(samples[index], infos[index]) for index in range(count)]
 
     def identity(self, writer: int) -> str | None:
         """Whose a writer is; None if it is gone."""

@@ -26,7 +26,7 @@ from lunar_dds.links import CONTROL_TERMS, Link, control_topic
 from lunar_dds.outgoing import OutgoingEnd, Spread
 
 if TYPE_CHECKING:
-    from lunar_dds.endpoints import Taken
+    from lunar_dds.samples import Taken
 
 __all__ = ["Engine"]
 
@@ -56,6 +56,7 @@ class Engine(abc.Engine):
         self._outgoing: dict[tuple[bytes, str], OutgoingEnd] = {}
         self._incoming: dict[tuple[bytes, str], IncomingEnd] = {}
         self._stirred: dict[IncomingEnd, None] = {}
+        self._full: dict[Spread, None] = {}
         self._sessions = count(secrets.randbelow(2**30) + 1)
         self._faulty = 0
         self._is_working = self._closed = False
@@ -82,7 +83,7 @@ class Engine(abc.Engine):
         key = (stream.publisher_id, stream.reliable)
         spread = self._spreads.get(key)
         if spread is None:
-            spread = self._spreads[key] = Spread(participant, stream, self._bell)
+            spread = self._spreads[key] = Spread(participant, stream, self._bell, self._full)
         made = OutgoingEnd(stream, handler, spread, link, partial(self._outgoing_closed, key))
         spread.ends[made.remote] = made
         self._outgoing[spread.publisher, stream.remote_id] = made
@@ -95,7 +96,7 @@ class Engine(abc.Engine):
         key = (stream.topic, stream.reliable)
         collector = self._collectors.get(key)
         if collector is None:
-            collector = self._collectors[key] = Collector(participant, stream, self._bell)
+            collector = self._collectors[key] = Collector(participant, stream, Doorbell(self._bell))
             collector.refresh()
         made = IncomingEnd(
             stream,
@@ -121,7 +122,7 @@ class Engine(abc.Engine):
             joined = join(self._site, self._setup, self._lease_s)
             try:
                 topic = control_topic(self._site.participant_id)
-                self._control = Reader(joined, topic, PARCEL, CONTROL_TERMS, self._bell)
+                self._control = Reader(joined, topic, PARCEL, CONTROL_TERMS, Doorbell(self._bell))
             except BaseException:
                 joined.leave()
                 raise
@@ -145,6 +146,7 @@ class Engine(abc.Engine):
             del spread.ends[end.remote]
         if not spread.ends:
             del self._spreads[key]
+            self._full.pop(spread, None)
             spread.close()
 
     def _incoming_closed(self, key: tuple[str, bool], end: IncomingEnd) -> None:
@@ -161,24 +163,31 @@ class Engine(abc.Engine):
         """Takes in what has arrived and sends what can be sent."""
         if self._closed:
             return None
-        has_matches = self._bell.answer()
-        if self._participant is None:
+        self._bell.clear()
+        if self._control is None:
             return None
         self._is_working = True
         try:
-            return self._do_all(has_matches)
+            return self._do_all(self._control)
         finally:
             self._is_working = False
 
-    def _do_all(self, has_matches: bool) -> float | None:
+    def _do_all(self, control: Reader) -> float | None:
         until_s = time.monotonic() + _WORK_S
+        has_told, has_matches = control.bell.answer()
+        has_matches |= self._bell.answer()[1]
+        for collector in self._collectors.values():
+            has_matches |= collector.answer_bell()
         if has_matches:
             self._look()
-        has_more = self._hear()
+        if has_told:
+            self._hear(control)
+        has_more = False
         for end in list(self._stirred):
             end.offer_held()
         for key, collector in list(self._collectors.items()):
-            has_more |= self._collect(key, collector, until_s)
+            if collector.has_work or not collector.ends:
+                has_more |= self._collect(key, collector, until_s)
         wait_s = self._tell()
         return 0.0 if has_more else wait_s
 
@@ -206,19 +215,16 @@ class Engine(abc.Engine):
                 return True
         return False
 
-    def _hear(self) -> bool:
-        if self._control is None:
-            return False
-        taken = self._control.take()
-        for sample in taken:
-            if sample.is_data:
-                self._take_in(sample, self._control.identity(sample.writer))
-            sample.release()
-        return bool(taken)
+    def _hear(self, control: Reader) -> None:
+        while taken := control.take():
+            for sample in taken:
+                if sample.is_data:
+                    self._take_in(sample, control.identity(sample.writer))
+                sample.release()
 
     def _take_in(self, sample: Taken, sender: str | None) -> None:
         try:
-            with sample.bytes() as content:
+            with sample.content() as content:
                 frame = frames.parse(content)
         except PeerFault:
             self._faulty += 1
@@ -244,10 +250,12 @@ class Engine(abc.Engine):
                 outgoing.ended()
 
     def _tell(self) -> float | None:
-        waits = [_DDS_IS_FULL_S for spread in self._spreads.values() if not spread.flush()]
-        for outgoing in list(self._outgoing.values()):
-            outgoing.tell_writable()
-            if outgoing.waits_for_dds:
+        waits = []
+        for spread in list(self._full):
+            if spread.flush():
+                del self._full[spread]
+                spread.tell_writable()
+            if spread in self._full:
                 waits.append(_DDS_IS_FULL_S)
         now_s = time.monotonic()
         for end in list(self._stirred):

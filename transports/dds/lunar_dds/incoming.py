@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from lunar.abc import Incoming, Parcel
 from lunar.errors import PeerFault
 from lunar_dds import frames
-from lunar_dds.endpoints import Reader, Taken
+from lunar_dds.endpoints import Reader
 from lunar_dds.kinds import PARCEL
 from lunar_dds.outgoing import WINDOW_BYTES, WINDOW_PARCELS, data_terms, data_topic
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lunar_dds.domains import Participant
     from lunar_dds.frames import Frame
     from lunar_dds.links import Link
+    from lunar_dds.samples import Taken
 
 __all__ = ["Collector", "IncomingEnd"]
 
@@ -42,10 +43,11 @@ class Collector:
     Args:
         participant: This process's.
         stream: The first of its streams.
-        bell: Rung when samples come, and when a writer comes or goes.
+        bell: Its own; rung when samples come, and when a writer comes or goes.
 
     Attributes:
         ends: Its streams, by their publisher.
+        has_work: There may be samples.
         faulty: How many samples were not understood or came from the wrong process, so far.
     """
 
@@ -60,7 +62,14 @@ class Collector:
         self._participant = bytes.fromhex(participant.participant_id)
         self.ends: dict[bytes, IncomingEnd] = {}
         self.faulty = 0
+        self.has_work = True
         self._writers: dict[int, str] = {}
+
+    def answer_bell(self) -> bool:
+        """Looks whether it was rung; says whether a writer has come or gone."""
+        has_samples, has_matches = self._reader.bell.answer()
+        self.has_work |= has_samples
+        return has_matches
 
     def refresh(self) -> None:
         """Looks which processes have a writer."""
@@ -76,13 +85,14 @@ class Collector:
         for sample in taken:
             if not self._hand_on(sample):
                 sample.release()
-        return len(taken) == most
+        self.has_work = len(taken) == most
+        return self.has_work
 
     def _hand_on(self, sample: Taken) -> bool:
         """Whether the sample is kept."""
         if not sample.is_data:
             return False
-        with sample.bytes() as content:
+        with sample.content() as content:
             try:
                 frame = frames.parse(content)
             except PeerFault:
@@ -132,7 +142,7 @@ class IncomingEnd(Incoming):
         self._collector, self._link, self._sessions = collector, link, sessions
         self._stir, self._closed_told = stir, closed
         self._session = sessions()
-        self._is_started = self._is_blocked = self._closed = False
+        self._is_started = self._is_blocked = self._may_miss = self._closed = False
         self._position: int | None = None
         self._dropped = self._lost = self._lost_told = 0
         self._taken = self._taken_told = self._bytes_untold = 0
@@ -176,22 +186,27 @@ class IncomingEnd(Incoming):
             if self._position is None:
                 self._position, self._dropped = frame.sequence, 0
             self._taken = self._taken_told = self._bytes_untold = 0
+            self._may_miss = True  # what cannot be had again
             self.handler.started(frame.sequence, frame.extra)
 
     def _offer(self, frame: Frame, content: memoryview) -> bool:
         position = self._position or 0
         dropped = self._dropped if frame.kind == frames.SHARED else max(frame.dropped, self._dropped)
         if frame.sequence > position:
+            missing = frame.sequence - position - 1 - (dropped - self._dropped)
+            if missing > 0 and self.stream.reliable and not self._may_miss:
+                # DDS has lost the writer and found it again, and nobody has noticed: the sender still has them.
+                self._stop("the connection to the publisher's process was interrupted")
+                return True
             with content[frame.payload : frame.payload + frame.payload_bytes] as payload:
                 if not self.handler.deliver(Parcel(frame.sequence, frame.time_ns, dropped, payload)):
                     return False
             if self._closed:
                 return True
-            missing = frame.sequence - position - 1 - (dropped - self._dropped)
-            if missing > 0 and not self.stream.reliable:
+            if missing > 0:
                 self._lost += missing
                 self.handler.lost(missing)
-            self._position, self._dropped = frame.sequence, dropped
+            self._position, self._dropped, self._may_miss = frame.sequence, dropped, False
         self._taken += 1
         self._bytes_untold += frame.payload_bytes
         self._stir(self)
@@ -227,16 +242,26 @@ class IncomingEnd(Incoming):
         if not self._is_started:
             return self._open(now_s)
         untold = self._taken - self._taken_told
-        if untold and (self._is_urgent(untold) or now_s >= self._retry_at_s):
-            if self.stream.reliable:
-                self._link.tell(frames.ACK, self.publisher, self._session, sequence=self._taken)
-            self._taken_told, self._bytes_untold = self._taken, 0
-            if self._lost > self._lost_told:
-                self._link.tell(frames.LOSSES, self.publisher, self._session, dropped=self._lost)
-                self._lost_told = self._lost
-            self._retry_at_s = now_s + _TELL_AFTER_S
+        if not untold:
             return None
-        return max(0.0, self._retry_at_s - now_s) if untold else None
+        if not self._is_urgent(untold) and now_s < self._retry_at_s:
+            return self._retry_at_s - now_s
+        self._retry_at_s = now_s + _TELL_AFTER_S
+        if not self._report():
+            return _TELL_AFTER_S
+        self._taken_told, self._bytes_untold = self._taken, 0
+        return None
+
+    def _report(self) -> bool:
+        if self.stream.reliable and not self._link.tell(
+            frames.ACK, self.publisher, self._session, sequence=self._taken
+        ):
+            return False
+        if self._lost > self._lost_told:
+            if not self._link.tell(frames.LOSSES, self.publisher, self._session, dropped=self._lost):
+                return False
+            self._lost_told = self._lost
+        return True
 
     def _is_urgent(self, untold: int) -> bool:
         return untold >= _TELL_AFTER_PARCELS or self._bytes_untold >= _TELL_AFTER_BYTES
@@ -263,7 +288,7 @@ class IncomingEnd(Incoming):
         """Offers what waits, as far as there is room."""
         while self._held and not self._is_blocked:
             sample = self._held[0]
-            with sample.bytes() as content:
+            with sample.content() as content:
                 frame = frames.parse(content)
                 if not self._offer(frame, content):
                     self._is_blocked = True

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ from lunar.abc import Outgoing
 from lunar.errors import LunarError
 from lunar.qos import QoS
 from lunar_dds import frames
-from lunar_dds.endpoints import Prepared, Writer
+from lunar_dds.endpoints import Writer
 from lunar_dds.kinds import PARCEL
 from lunar_dds.terms import Terms
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from lunar.abc import OutgoingHandler, Parcel, Stream
     from lunar_dds.domains import Participant
     from lunar_dds.links import Link
+    from lunar_dds.samples import Prepared
 
 __all__ = ["WINDOW_BYTES", "WINDOW_PARCELS", "OutgoingEnd", "Spread", "data_terms", "data_topic"]
 
@@ -67,15 +69,22 @@ class Spread:
         participant: This process's.
         stream: The first of its streams.
         bell: Rung when a reader comes or goes.
+        full: Those that DDS had no room for something of; they add themselves.
+
+    Attributes:
+        publisher: The publisher, 16 bytes.
+        ends: Its streams, by the process at the other end.
+        present: The processes that have a reader.
     """
 
-    def __init__(self, participant: Participant, stream: Stream, bell: Doorbell) -> None:
+    def __init__(self, participant: Participant, stream: Stream, bell: Doorbell, full: dict[Spread, None]) -> None:
         topic = data_topic(stream.topic, reliable=stream.reliable)
         self._writer = Writer(participant, topic, PARCEL, data_terms(stream.qos, reliable=stream.reliable), bell)
         self.publisher = bytes.fromhex(stream.publisher_id)
         self.ends: dict[bytes, OutgoingEnd] = {}
         self.present: set[str] = set()
         self._backlog: deque[Prepared] = deque()
+        self._full = full
 
     def refresh(self) -> None:
         """Looks which processes have a reader."""
@@ -85,16 +94,17 @@ class Spread:
         """Writes what DDS had no room for; whether that is all."""
         while self._backlog:
             if not self._writer.write(self._backlog[0], time.time_ns()):
+                self._full[self] = None
                 return False
             self._backlog.popleft().release()
         return True
 
-    def say(self, kind: int, end: OutgoingEnd, *, sequence: int = 0, extra: int = 0) -> None:
+    def say(self, kind: int, end: OutgoingEnd, session: int, *, sequence: int = 0, extra: int = 0) -> None:
         """Writes something for one stream, in its place among the parcels."""
         self._backlog.append(
             self._writer.prepare(
                 frames.head(
-                    kind, self.publisher, session=end.session, sequence=sequence, extra=extra, audience=(end.remote,)
+                    kind, self.publisher, session=session, sequence=sequence, extra=extra, audience=(end.remote,)
                 )
             )
         )
@@ -102,7 +112,7 @@ class Spread:
 
     def write_again(self, end: OutgoingEnd, kept: _Kept, dropped: int) -> None:
         """Writes a parcel for one stream again."""
-        with kept.sample.bytes() as content, content[len(content) - kept.size_bytes :] as payload:
+        with kept.sample.content() as content, content[len(content) - kept.size_bytes :] as payload:
             given = self._directed(end, kept.sequence, kept.time_ns, dropped, payload)
         self._backlog.append(given)
         self.flush()
@@ -119,36 +129,42 @@ class Spread:
         )
         return self._writer.prepare(named, payload)
 
-    def write(self, first: OutgoingEnd, parcel: Parcel) -> bool:
+    def write(self, first: OutgoingEnd, parcel: Parcel, payload: memoryview) -> bool:
         """Writes a parcel for a stream, and for all others that are at the same point; False if DDS has no room."""
         if not self.flush():
             return False
-        with memoryview(parcel.payload) as whole, whole.cast("B") as payload:
-            size_bytes = len(payload)
-            sharing = [first, *(each for each in self.ends.values() if each.joins(first, parcel, size_bytes))]
-            left_out = [each.remote for each in self.ends.values() if each not in sharing]
-            if first.has_new_drops or parcel.dropped != first.dropped or (left_out and len(sharing) == 1):
-                sharing = [first]
-                number, when = parcel.sequence_number, parcel.source_time_ns
-                sample = self._directed(first, number, when, parcel.dropped, payload)
-            else:
-                shared = frames.head(
-                    frames.SHARED,
-                    self.publisher,
-                    len(payload),
-                    sequence=parcel.sequence_number,
-                    time_ns=parcel.source_time_ns,
-                    audience=left_out,
-                )
-                sample = self._writer.prepare(shared, payload)
+        sharing = [first]
+        left_out: list[OutgoingEnd] = []
+        for each in self.ends.values():
+            if each is not first:
+                (sharing if each.joins(first, parcel, len(payload)) else left_out).append(each)
+        if first.has_new_drops or parcel.dropped != first.dropped or (left_out and len(sharing) == 1):
+            sharing = [first]
+            sample = self._directed(first, parcel.sequence_number, parcel.source_time_ns, parcel.dropped, payload)
+        else:
+            shared = frames.head(
+                frames.SHARED,
+                self.publisher,
+                len(payload),
+                sequence=parcel.sequence_number,
+                time_ns=parcel.source_time_ns,
+                audience=[each.remote for each in left_out],
+            )
+            sample = self._writer.prepare(shared, payload)
         try:
             if not self._writer.write(sample, time.time_ns()):
+                self._full[self] = None
                 return False
             for each in sharing:
-                each.written(parcel, sample, size_bytes, is_own=each is first)
+                each.written(parcel, sample, len(payload), is_own=each is first)
         finally:
             sample.release()
         return True
+
+    def tell_writable(self) -> None:
+        """Has the bus try again: DDS has room."""
+        for each in list(self.ends.values()):
+            each.tell_writable()
 
     def close(self) -> None:
         """Deletes the writer; what is not written by now is not."""
@@ -174,7 +190,6 @@ class OutgoingEnd(Outgoing):
         dropped: What the other end knows to have been dropped.
         has_new_drops: The other end does not know the count of what was dropped.
         refused: `send` returned False, and the bus has not been told otherwise.
-        waits_for_dds: It was DDS that had no room.
     """
 
     def __init__(
@@ -189,7 +204,7 @@ class OutgoingEnd(Outgoing):
         self.remote = bytes.fromhex(stream.remote_id)
         self.session = 0
         self.dropped = 0
-        self.refused = self.waits_for_dds = False
+        self.refused = False
         self._spread, self._link, self._closed_told = spread, link, closed
         self._is_up = self._is_started = self._closed = False
         self.has_new_drops = True
@@ -200,6 +215,7 @@ class OutgoingEnd(Outgoing):
         self._kept_bytes = 0
         self._written_ahead: deque[int] = deque()
         self._lost = 0
+        self._interrupted = 0
 
     # ---- the engine's ---------------------------------------------------------------------------------------------
 
@@ -209,6 +225,7 @@ class OutgoingEnd(Outgoing):
             return
         self._go_down("the other end has opened the stream again")
         self.session, self._received_before = session, received
+        self._interrupted = 0
         self.look()
 
     def look(self) -> None:
@@ -219,7 +236,11 @@ class OutgoingEnd(Outgoing):
             self.handler.connected()
         elif self._is_up and not is_there:
             self._go_down("the connection to its process was lost")
-            self.session = 0
+            self._interrupted, self.session = self.session, 0
+        elif self._interrupted and self.stream.remote_id in self._spread.present:
+            # That process may not have noticed: it is to open the stream again, and say what it has.
+            self._say_end(self._interrupted)
+            self._interrupted = 0
 
     def _go_down(self, reason: str) -> None:
         if self._is_up:
@@ -290,7 +311,7 @@ class OutgoingEnd(Outgoing):
         if not self._is_up or self._closed:
             return
         if self.stream.reliable:
-            self._spread.say(frames.START, self, sequence=last_sequence, extra=newest_sequence)
+            self._spread.say(frames.START, self, self.session, sequence=last_sequence, extra=newest_sequence)
         else:
             publisher = self._spread.publisher
             self._link.tell(frames.START, publisher, self.session, sequence=last_sequence, extra=newest_sequence)
@@ -323,14 +344,12 @@ class OutgoingEnd(Outgoing):
             ahead.popleft()
             self.has_new_drops = parcel.dropped != self.dropped
             return True
-        self.waits_for_dds = False
-        if not self._has_room(_size_bytes(parcel)):
-            self.refused = True
-            return False
-        if not self._spread.write(self, parcel):
-            self.refused = self.waits_for_dds = True
-            return False
-        return True
+        with memoryview(parcel.payload) as view:
+            payload = view if view.format == "B" and view.ndim == 1 else view.cast("B")
+            if self._has_room(len(payload)) and self._spread.write(self, parcel, payload):
+                return True
+        self.refused = True
+        return False
 
     @property
     def unacknowledged(self) -> int:
@@ -343,25 +362,20 @@ class OutgoingEnd(Outgoing):
             return
         self._closed = True
         if self._is_up:
-            try:
-                if self.stream.reliable:
-                    self._spread.say(frames.END, self)
-                else:
-                    self._link.tell(frames.END, self._spread.publisher, self.session)
-            except LunarError:
-                pass  # the other end learns of it by discovery
+            with suppress(LunarError):  # the other end learns of it by discovery as well
+                self._say_end(self.session)
         self._is_up = self._is_started = False
         self._drop_kept()
         self._closed_told(self)
+
+    def _say_end(self, session: int) -> None:
+        if self.stream.reliable:
+            self._spread.say(frames.END, self, session)
+        else:
+            self._link.tell(frames.END, self._spread.publisher, session)
 
     def _drop_kept(self) -> None:
         for kept in self._kept:
             kept.sample.release()
         self._kept.clear()
         self._kept_bytes = 0
-
-
-def _size_bytes(parcel: Parcel) -> int:
-    """How long its payload is."""
-    with memoryview(parcel.payload) as view:
-        return view.nbytes

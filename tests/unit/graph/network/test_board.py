@@ -1,0 +1,239 @@
+"""What other hosts have posted: taken in whatever its order, and refused where it is nonsense."""
+
+import json
+import random
+from collections import deque
+
+import pytest
+
+from lunar.abc import Capabilities, Discovery, News
+from lunar.graph.descriptions import EndpointInfo, NodeInfo
+from lunar.graph.matchmaker import Matchmaker
+from lunar.graph.network.board import Board
+from lunar.graph.network.remote import RemoteProcess
+from lunar.graph.transports import TransportInfo
+from lunar.qos import QoS
+
+OURS, HERE = "0a" * 16, "0b" * 16
+THEIRS, THERE = "1a" * 16, "1b" * 16
+
+ZMQ = TransportInfo("zmq", Capabilities(reach="network", reliable=True))
+
+
+class Script(Discovery):
+    """News as a test says."""
+
+    def __init__(self) -> None:
+        self.news: deque[News] = deque()
+        self.posted: dict[bytes, dict[str, object]] = {}
+
+    def post(self, key: bytes, body: bytes) -> None:
+        self.posted[key] = json.loads(body)
+
+    def withdraw(self, key: bytes) -> None:
+        self.posted.pop(key, None)
+
+    def fileno(self) -> int:
+        return -1
+
+    def take(self) -> list[News]:
+        taken = list(self.news)
+        self.news.clear()
+        return taken
+
+    def close(self) -> None:
+        self.posted.clear()
+
+    def close_after_fork(self) -> None:
+        """Nothing is open."""
+
+
+class Surroundings:
+    """A board, and what it was heard to say."""
+
+    def __init__(self) -> None:
+        self.gone: list[RemoteProcess] = []
+        self.faults: list[str] = []
+        self.script = Script()
+        self.matchmaker = Matchmaker(self._links, lambda: None, lambda _s, _f: None)
+        self.board = Board(
+            self.script,
+            {"id": OURS, "host": "here", "host_key": HERE, "pid": 1, "uid": 1, "transports": [], "addresses": {}},
+            self.matchmaker,
+            self.gone.append,
+            lambda _name, reason: self.faults.append(reason),
+        )
+
+    def _links(self) -> list[RemoteProcess]:
+        return list(self.board.processes.values())
+
+    def hear(self, key: bytes, record: object, source: int = 1) -> None:
+        body = record if isinstance(record, bytes) else json.dumps(record).encode()
+        self.script.news.append(News(source, key, body))
+        self.board.serve()
+
+    def lose(self, key: bytes, source: int = 1) -> None:
+        self.script.news.append(News(source, key, None))
+        self.board.serve()
+
+    @property
+    def endpoints(self) -> list[EndpointInfo]:
+        return [each for process in self.board.processes.values() for each in process.endpoints.values()]
+
+
+@pytest.fixture
+def around() -> Surroundings:
+    return Surroundings()
+
+
+def process(**changes: object) -> dict[str, object]:
+    record = {"kind": "process", "id": THEIRS, "host": "there", "host_key": THERE, "pid": 7, "uid": 3}
+    return {**record, "transports": [ZMQ.to_dict()], "addresses": {"zmq": {"port": 1}}, **changes}
+
+
+def endpoint(number: int = 2) -> dict[str, object]:
+    info = EndpointInfo(f"{number:02x}" * 16, "publisher", "/t", "bytes", "ab" * 16, QoS(), "/n", 7)
+    return {"kind": "endpoint", "endpoint": info.to_dict()}
+
+
+def test_a_process_and_what_it_has_become_known(around: Surroundings) -> None:
+    around.hear(b"p", process())
+    around.hear(b"n", {"kind": "node", "node": NodeInfo("n", "/", 7, 3).to_dict()})
+    around.hear(b"e", endpoint())
+    [known] = around.board.processes.values()
+    assert (known.id, known.host, known.addresses) == (THEIRS, "there", {"zmq": {"port": 1}})
+    assert [(node.full_name, node.host) for node in known.nodes.values()] == [("/n", "there")]
+    assert [(each.topic, each.host, each.pid) for each in around.endpoints] == [("/t", "there", 7)]
+
+
+def test_what_comes_before_its_process_waits_for_it(around: Surroundings) -> None:
+    around.hear(b"e", endpoint())
+    assert not around.board.processes
+    around.hear(b"p", process())
+    assert len(around.endpoints) == 1
+
+
+def test_what_is_withdrawn_is_gone(around: Surroundings) -> None:
+    around.hear(b"p", process())
+    around.hear(b"e", endpoint(2))
+    around.hear(b"f", endpoint(3))
+    around.lose(b"e")
+    assert [each.id for each in around.endpoints] == ["03" * 16]
+    around.lose(b"p")
+    assert not around.board.processes
+    assert [each.id for each in around.gone] == [THEIRS]
+
+
+def test_a_lost_process_may_come_again(around: Surroundings) -> None:
+    for _ in range(3):
+        around.hear(b"p", process())
+        around.hear(b"e", endpoint())
+        assert len(around.endpoints) == 1
+        around.lose(b"")
+        assert not around.board.processes
+    assert len(around.gone) == 3
+    assert not around.faults
+
+
+def test_processes_of_this_host_are_left_to_their_links(around: Surroundings) -> None:
+    around.hear(b"p", process(host_key=HERE))
+    around.hear(b"e", endpoint())
+    around.hear(b"q", process(id=OURS), source=2)
+    assert not around.board.processes
+    assert not around.faults
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"[" * 100_000,
+        b"\xff",
+        b'{"kind":"process"}' + b" " * (1 << 20),
+        {"kind": "process"},
+        process(id="x"),
+        process(pid=-1),
+        process(host="\x1b[31m"),
+        process(host_key=None),
+        process(transports={}),
+        process(addresses={}),
+        process(addresses={"zmq": 1}),
+        process(addresses={str(number): {} for number in range(17)}),
+    ],
+)
+def test_who_posts_nonsense_is_left_alone(around: Surroundings, record: object) -> None:
+    around.hear(b"p", record)
+    assert len(around.faults) == 1
+    around.hear(b"p", process())
+    assert not around.board.processes
+    around.hear(b"p", process(), source=2)
+    assert len(around.board.processes) == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"kind": "node", "node": 1},
+        {"kind": "endpoint", "endpoint": {}},
+        {"kind": "endpoint"},
+        {"kind": "schema", "hash": 1},
+    ],
+)
+def test_who_posts_nonsense_later_is_gone(around: Surroundings, record: object) -> None:
+    around.hear(b"p", process())
+    around.hear(b"e", endpoint())
+    around.hear(b"x", record)
+    assert len(around.faults) == 1
+    assert not around.board.processes
+    assert [each.id for each in around.gone] == [THEIRS]
+
+
+def test_an_endpoint_is_announced_once(around: Surroundings) -> None:
+    around.hear(b"p", process())
+    around.hear(b"e", endpoint())
+    around.hear(b"e", endpoint())  # posted again: nothing new
+    assert not around.faults
+    around.hear(b"f", endpoint())
+    assert around.faults == ["it announces an endpoint twice"]
+
+
+def test_news_that_a_newer_version_may_post_are_skipped(around: Surroundings) -> None:
+    around.hear(b"p", process(more=1))
+    around.hear(b"x", {"kind": "something new"})
+    assert len(around.board.processes) == 1
+    assert not around.faults
+
+
+@pytest.mark.hostile
+def test_random_records_harm_nobody(around: Surroundings) -> None:
+    chance = random.Random(3)
+    around.hear(b"p", process())
+    around.hear(b"e", endpoint())
+    good = [json.dumps(each).encode() for each in (process(id="2a" * 16, host_key="2b" * 16), endpoint(9))]
+    for number in range(2000):
+        spoilt = bytearray(chance.choice(good))
+        for _ in range(chance.randrange(4)):
+            spoilt[chance.randrange(len(spoilt))] = chance.randrange(256)
+        around.hear(
+            bytes([chance.randrange(4)]), bytes(spoilt[: chance.randrange(len(spoilt)) or None]), source=2 + number
+        )
+    assert [each.id for each in around.board.processes[1].endpoints.values()] == ["02" * 16]
+
+
+def test_what_is_posted_can_be_read_back(around: Surroundings) -> None:
+    around.board.introduce()
+    around.board.post_node(NodeInfo("n", "/", 7, 3))
+    info = EndpointInfo.from_dict(endpoint()["endpoint"])
+    around.board.post_endpoint(info, {"op": "schema", "hash": "ab" * 16, "text": "{}"})
+    posted = list(around.script.posted.values())
+    assert [record["kind"] for record in posted] == ["process", "node", "schema", "endpoint"]
+    other = Surroundings()
+    other.board._record = {**other.board._record, "id": THEIRS, "host_key": THERE}  # elsewhere
+    for key, record in around.script.posted.items():
+        other.hear(key, record)
+    assert [each.id for each in other.endpoints] == [info.id]
+    around.board.withdraw_endpoint(info.id)
+    around.board.withdraw_node("/n")
+    assert [record["kind"] for record in around.script.posted.values()] == ["process", "schema"]

@@ -31,13 +31,14 @@ OutboxFor: TypeAlias = Callable[[bytes, bytes], Outbox]
 
 
 class _Connection:
-    __slots__ = ("key", "number", "outbox", "over", "pending", "streams", "who")
+    __slots__ = ("epoch", "key", "number", "outbox", "over", "pending", "streams", "who")
 
     def __init__(self, number: int, key: str, outbox: Outbox) -> None:
         self.number = number
         self.key = key
         self.outbox = outbox
         self.who: _Who | None = None
+        self.epoch = 0
         # It broke the rules, or a later one took its place: nothing that it says counts.
         self.over = False
         self.streams: dict[int, SendingEnd] = {}
@@ -59,7 +60,6 @@ class Publishing:
         "_connections",
         "_current",
         "_ends",
-        "_epochs",
         "_last_number",
         "_newly_open",
         "_outbox_for",
@@ -73,7 +73,6 @@ class Publishing:
         self._last_number = 0
         self._connections: dict[bytes, _Connection] = {}
         self._current: dict[_Who, _Connection] = {}
-        self._epochs: dict[_Who, int] = {}
         self._ends: dict[_Who, dict[bytes, SendingEnd]] = {}
         self._newly_open: list[tuple[_Who, SendingEnd]] = []
         self._alive_due_s = 0.0
@@ -169,8 +168,8 @@ class Publishing:
             earlier.over = True
             self._lose(earlier, now_s)
         connection.who = who
+        connection.epoch = record.epoch
         self._current[who] = connection
-        self._epochs[who] = record.epoch
 
     def _opened(self, connection: _Connection, record: wire.Open) -> None:
         who = connection.who
@@ -190,7 +189,7 @@ class Publishing:
         if end.number is not None:
             connection.streams.pop(end.number, None)
         connection.streams[record.stream] = end
-        if not end.opened(record, self._epochs[connection.who or (b"", "")], connection.outbox):
+        if not end.opened(record, connection.epoch, connection.outbox):
             connection.streams.pop(record.stream, None)
 
     def _closed(self, connection: _Connection, number: int, reason: str) -> None:
@@ -237,10 +236,9 @@ class Publishing:
 
     def forget(self, remote_id: bytes) -> None:
         """That process is gone for good."""
-        for who in [who for who in {**self._ends, **self._epochs} if who[0] == remote_id]:
+        for who in [who for who in {*self._ends, *self._current} if who[0] == remote_id]:
             for end in self._ends.pop(who, {}).values():
                 end.close()
-            self._epochs.pop(who, None)
             connection = self._current.pop(who, None)
             if connection is not None:
                 connection.over = True

@@ -10,7 +10,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lunar import abc
@@ -242,7 +241,7 @@ class _Outgoing(abc.Outgoing):
                 other.engine.call(lambda: other.count_lost(self))
                 return True
             self.on_its_way += 1
-            other.parcels.append(replace(parcel, payload=bytes(parcel.payload)))
+            other.parcels.append(parcel._replace(payload=bytes(parcel.payload)))
             other.engine.call(other.deliver)
         return True
 

@@ -1,6 +1,7 @@
 """A graph made up for the command line: nodes with endpoints, and a way to have `lunar.graph_snapshot` see it."""
 
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -8,6 +9,14 @@ import lunar
 from lunar.graph.descriptions import GraphSnapshot, NodeInfo
 
 SetGraph = Callable[..., GraphSnapshot]
+
+
+@pytest.fixture(autouse=True)
+def interrupts() -> Iterator[None]:
+    """`main` gives Ctrl-C back to the kernel when it is done; here the test runner needs it, and the next `main`."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -30,14 +30,6 @@ EVERY_COMMAND = [
     ["interface", "check"],
     ["doctor"],
 ]
-
-
-@pytest.fixture(autouse=True)
-def interrupts() -> Iterator[None]:
-    """`main` gives Ctrl-C back to the kernel when it is done; here the test runner needs it."""
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture(autouse=True)

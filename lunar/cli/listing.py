@@ -65,7 +65,14 @@ def show_topic(name: str, *, verbose: bool, as_json: bool) -> int:
         write_error(f"nobody publishes or subscribes {full_name}{_similar(full_name, topics)}")
         return exit_codes.NOT_FOUND
     if as_json:
-        write_json({**topic.to_dict(), "mismatches": mismatches(topic), "interfaces": describe_interfaces(topic)})
+        write_json(
+            {
+                **topic.to_dict(),
+                "mismatches": mismatches(topic),
+                "transports": transports_in_use(topic),
+                "interfaces": describe_interfaces(topic),
+            }
+        )
     else:
         write_line(f"{topic.name} ({', '.join(topic.type_names)})")
         for line in interface_lines(topic, with_fields=verbose):

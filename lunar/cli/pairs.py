@@ -107,11 +107,11 @@ def _imagined_end(kind: EndpointKind, topic: str, qos: QoS, place: Place) -> tup
     return end, replace(node, endpoints=(end,))
 
 
-def transports_in_use(topic: TopicView) -> dict[str, tuple[str, ...]]:
+def transports_in_use(topic: TopicView) -> dict[str, list[str]]:
     """Tells for each endpoint of a topic, by id, over which transports it is matched."""
     found: dict[str, set[str]] = {end.id: set() for end in topic.endpoints}
     for pair in pairs_of(topic):
         if pair.transport is not None:
             found[pair.publisher.id].add(pair.transport)
             found[pair.subscription.id].add(pair.transport)
-    return {identity: tuple(sorted(names)) for identity, names in found.items()}
+    return {identity: sorted(names) for identity, names in found.items()}

@@ -1,5 +1,6 @@
 """The `lunar` command as its users run it: real processes on the real bus, this process at the other end."""
 
+import asyncio
 import base64
 import json
 import os
@@ -477,3 +478,36 @@ def test_the_doctor_says_what_is_wrong(runtime_dir: Path) -> None:
     failed = {line.split()[1] for line in result.stdout.splitlines() if line.startswith("failed")}
     assert failed == {"LUNAR_POOL_BYTES", "runtime", "peers"}
     assert result.stdout.count("remedy:") >= 3
+
+
+async def test_explain_tells_what_the_ends_themselves_chose(node: lunar.Node) -> None:
+    pub = node.create_publisher(bytes, "chatter")
+    sub = node.create_subscription(bytes, "chatter")
+    node.create_subscription(bytes, "chatter", qos=lunar.QoS(transport="zmq"))
+    await pub.wait_for_subscribers(1, timeout_s=5)
+    await sub.wait_for_publishers(1, timeout_s=5)
+    ended = await asyncio.to_thread(run, "explain", "chatter", "--json")
+    assert ended.returncode == 0, ended.stderr
+    told = {pair["subscription"]["id"]: pair for pair in json.loads(ended.stdout)["pairs"]}
+    served = told.pop(sub.id)
+    assert (served["publisher"]["id"], served["matched"], served["transport"]) == (pub.id, True, "shm")
+    (refused,) = told.values()
+    assert (refused["matched"], refused["reasons"]["shm"]) == (False, "the subscription asks for zmq")
+    assert pub.subscriber_count == 1
+
+
+def test_explain_takes_two_hosts() -> None:
+    ended = run("explain", "chatter", "--between", "here", "pluto")
+    assert ended.returncode == 1
+    assert "no node is on a host pluto" in ended.stderr
+    ended = run("explain", "chatter", "--between", "here", "here", "--qos", "transport=shm")
+    assert ended.returncode == 0
+    assert "  match over shm\n" in ended.stdout
+
+
+async def test_an_observer_that_names_a_transport_is_told_that_there_is_none(node: lunar.Node) -> None:
+    node.create_publisher(bytes, "chatter")
+    ended = await asyncio.to_thread(run, "topic", "echo", "chatter", "--qos-transport", "zmq", "--timeout", "1")
+    assert ended.returncode == 1
+    assert "no transport, no match" in ended.stderr
+    assert "the subscription asks for zmq" in ended.stderr

@@ -10,6 +10,8 @@ import pytest
 
 import lunar
 from lunar import QoS, events, testing
+from lunar.cli.graph_view import view_topics
+from lunar.cli.pairs import pairs_of
 from lunar.config import Config
 from lunar.graph import membership
 from lunar.graph.network.presence import Surroundings
@@ -239,6 +241,26 @@ async def test_the_graph_tells_what_each_process_can_use_and_misses(on: Hosts) -
             )
         }
     ] * 2
+
+
+async def test_what_is_explained_from_the_graph_is_what_the_ends_chose(on: Hosts) -> None:
+    here, there = on("a"), on("b")
+    pub = here.create_publisher(bytes, "chatter")
+    subs = [
+        there.create_subscription(bytes, "chatter", qos=QoS(transport="carrier")),
+        there.create_subscription(bytes, "chatter"),
+        here.create_subscription(bytes, "chatter"),
+    ]
+    await pub.wait_for_subscribers(2, timeout_s=10)
+    await subs[1].wait_for_publishers(timeout_s=10)
+    presence = here._participant._presence
+    assert presence is not None
+    for node in (here, there):
+        [topic] = view_topics(node._participant.snapshot(5))
+        pairs = {pair.subscription.id: pair for pair in pairs_of(topic)}
+        assert [pairs[sub.id].transport for sub in subs] == [None, "memory", "shm"]
+        for sub in subs[:2]:
+            assert pairs[sub.id].selection == presence.network.selections[pub.id, sub.id]
 
 
 async def test_a_transport_that_is_named_serves(on: Hosts) -> None:

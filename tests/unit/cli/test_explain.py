@@ -229,6 +229,9 @@ def test_the_lists_show_hosts_and_transports(capsys: pytest.CaptureFixture[str])
     assert f"  {RAW_BYTES.hash}  " in talker
     assert "  mars       zmq        " in next(line for line in lines if line.startswith("/listener_on_mars"))
     assert "  venus      -          " in next(line for line in lines if line.startswith("/listener_on_venus"))
+    assert show_topic("chatter", verbose=False, as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["transports"][told["publishers"][0]["id"]] == ["shm", "zmq"]
     assert list_nodes(verbose=False, hidden=False, as_json=False) == 0
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split() == ["NODE", "PID", "UID", "HOST", "PUBLISHERS", "SUBSCRIPTIONS"]

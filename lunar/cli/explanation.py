@@ -10,7 +10,7 @@ from lunar.cli.graph_view import absolute_name, host_name, summarize_qos, view_t
 from lunar.cli.installed import installed_transports
 from lunar.cli.output import write_error, write_json, write_line, write_note, write_warning
 from lunar.cli.pairs import imagine, pairs_of
-from lunar.cli.places import PLACES, find_place, like_here
+from lunar.cli.places import PLACES, find_place, like_here, what_is_here
 from lunar.cli.qos_choice import parse_qos
 from lunar.cli.snapshots import look_at_graph
 from lunar.qos import QoS
@@ -69,18 +69,19 @@ def explain_imagined(
     full_name = absolute_name(name)
     read = [parse_qos(text) for text in profiles]
     installed = installed_transports()
-    snapshot = look_at_graph() if len(between) == 2 or not read else None
+    snapshot = look_at_graph()
+    here = what_is_here(snapshot.transports, installed)
     if read:
         offered, requested = read[0], read[-1]
     else:
-        ends = [end for end in snapshot.endpoints if end.topic == full_name] if snapshot is not None else []
+        ends = [end for end in snapshot.endpoints if end.topic == full_name]
         offered, requested = (_first_profile(ends, kind) for kind in ("publisher", "subscription"))
     places: list[tuple[Place, Place]]
-    if len(between) == 2 and snapshot is not None:
-        sends, receives = (find_place(host, snapshot.nodes, installed) for host in between)
+    if len(between) == 2:
+        sends, receives = (find_place(host, snapshot.nodes, here) for host in between)
         places = [(sends, receives)]
     else:
-        places = [like_here(place, installed) for place in between or PLACES]
+        places = [like_here(place, here) for place in between or PLACES]
     pairs = [imagine(full_name, offered, requested, each, message_bytes) for each in places]
     _report(full_name, pairs, installed, imagined=True, as_json=as_json)
     return exit_codes.OK

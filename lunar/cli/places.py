@@ -35,24 +35,35 @@ class Place:
     transports: tuple[TransportInfo, ...]
 
 
-def like_here(place: str, installed: Sequence[TransportInfo]) -> tuple[Place, Place]:
-    """Makes up two places with the transports that are installed here: on one host, or on two ("network")."""
-    here = Place("", "", tuple(installed))
-    return here, here if place == "host" else Place("another host", "another", here.transports)
+def what_is_here(own: Iterable[TransportInfo], installed: Iterable[TransportInfo]) -> list[TransportInfo]:
+    """What a process of this host could use.
+
+    Args:
+        own: What this process itself has announced: it has tried, with the settings of its environment.
+        installed: What could be tried if its range were the network.
+    """
+    tried = {info.name: info for info in own}
+    return [*tried.values(), *(info for info in installed if info.name not in tried)]
 
 
-def find_place(name: str, nodes: Iterable[NodeInfo], installed: Sequence[TransportInfo]) -> Place:
+def like_here(place: str, here: Sequence[TransportInfo]) -> tuple[Place, Place]:
+    """Makes up two places with the transports of this one: on one host, or on two ("network")."""
+    first = Place("", "", tuple(here))
+    return first, first if place == "host" else Place("another host", "another", first.transports)
+
+
+def find_place(name: str, nodes: Iterable[NodeInfo], here: Sequence[TransportInfo]) -> Place:
     """Finds a host of the graph.
 
     Args:
         name: Its name, the beginning of its key where several have that name, or "here".
         nodes: The nodes of the graph.
-        installed: The transports of this host.
+        here: The transports of this host.
 
     Raises:
         LunarError: No node is on such a host, or several hosts are called so.
     """
-    places = {"": Place("", "", tuple(installed))}
+    places = {"": Place("", "", tuple(here))}
     for node in nodes:
         if node.host_key or node.host:
             key = node.host_key or node.host

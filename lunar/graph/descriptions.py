@@ -253,11 +253,13 @@ class GraphSnapshot:
         unreachable: One reason for each process that is there but did not answer properly.
         schemas: The schemas of the endpoints' message types as JSON text, by type hash; see
             `lunar.messages.schema_json`. As the peers have told them: not checked, and no part of `to_dict`.
+        transports: What the process that looked can use itself; no part of `to_dict`.
     """
 
     nodes: tuple[NodeInfo, ...] = ()
     unreachable: tuple[str, ...] = ()
     schemas: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    transports: tuple[TransportInfo, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def endpoints(self) -> tuple[EndpointInfo, ...]:

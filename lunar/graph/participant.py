@@ -570,7 +570,7 @@ class Participant:
         ]
         schemas = self._schemas.with_those_of(link.schemas for link in self._all_links())
         nodes.sort(key=lambda node: (node.full_name, node.pid))
-        return GraphSnapshot(tuple(nodes), tuple(unreachable), schemas)
+        return GraphSnapshot(tuple(nodes), tuple(unreachable), schemas, self._transports)
 
     def _leave(self) -> None:
         if self._presence is not None:

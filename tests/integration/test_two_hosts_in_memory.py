@@ -228,6 +228,7 @@ async def test_the_graph_tells_what_each_process_can_use_and_misses(on: Hosts) -
         told = {each.name: each.missing for each in node.transports}
         assert told == {"shm": "", "memory": "", "carrier": "no pigeons"}
         assert bool(node.host_key) == bool(node.host)
+    assert here._participant.snapshot(5).transports == here._participant.snapshot(5).nodes[0].transports
     presences = [node._participant._presence for node in (here, there)]
     assert [p.network.selections for p in presences if p is not None] == [
         {

@@ -9,7 +9,7 @@ from lunar.abc import Capabilities
 from lunar.cli import explanation
 from lunar.cli.listing import list_nodes, show_node, show_topic
 from lunar.cli.main import main
-from lunar.cli.places import HERE, find_place
+from lunar.cli.places import HERE, find_place, what_is_here
 from lunar.errors import LunarError
 from lunar.graph.descriptions import EndpointInfo, NodeInfo
 from lunar.graph.transports import HOST_ONLY, TransportInfo
@@ -166,6 +166,12 @@ def test_ends_can_be_imagined(capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.setattr(explanation, "installed_transports", lambda: [replace(ZMQ, capabilities=SMALL)])
     assert imagined(capsys, "--between", "network", "--size", "9") == ["zmq"]
     assert imagined(capsys, "--between", "network", "--size", "10") == [None]
+
+
+def test_what_this_process_has_tried_itself_counts_for_more_than_what_is_installed() -> None:
+    no_key = replace(ZMQ, missing="there is no key")
+    assert what_is_here([*HOST_ONLY, no_key], [*HOST_ONLY, ZMQ, DDS_MISSING]) == [*HOST_ONLY, no_key, DDS_MISSING]
+    assert what_is_here([], [*HOST_ONLY, ZMQ]) == [*HOST_ONLY, ZMQ]
 
 
 @pytest.mark.usefixtures("chatter")

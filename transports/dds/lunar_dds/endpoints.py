@@ -26,6 +26,8 @@ _TAKE_AT_ONCE: Final = 64
 _CDR_LITTLE_ENDIAN: Final = b"\0\1\0\0"
 _MATCHES_AT_ONCE: Final = 256
 _IDENTITY_BYTES: Final = 32
+# What they wrote may still wait to be taken.
+_GONE_REMEMBERED: Final = 1024
 
 
 @contextmanager
@@ -52,6 +54,7 @@ class _Endpoint:
         self._participant = participant
         self._matches = ffi.new("dds_instance_handle_t[]", _MATCHES_AT_ONCE)
         self._identities: dict[int, str] = {}
+        self._gone: dict[int, str] = {}
         self.entity = 0
 
     def _matched(self, ask: CData) -> set[int]:
@@ -69,7 +72,9 @@ class _Endpoint:
             if identity is not None:
                 self._identities[handle] = identity
         for handle in self._identities.keys() - now:
-            del self._identities[handle]
+            self._gone[handle] = self._identities.pop(handle)
+        while len(self._gone) > _GONE_REMEMBERED:
+            del self._gone[next(iter(self._gone))]
         return self._identities
 
     def close(self) -> None:
@@ -179,9 +184,8 @@ class Reader(_Endpoint):
         return [Taken(samples[index], infos[index]) for index in range(count)]
 
     def identity(self, writer: int) -> str | None:
-        """Whose a writer is; None if it is gone."""
-        known = self._identities.get(writer)
-        return self.present().get(writer) if known is None else known
+        """Whose a writer is or was; None if it is long gone."""
+        return self._identities.get(writer) or self._gone.get(writer) or self.present().get(writer)
 
     def present(self) -> dict[int, str]:
         """The writers there are now, and whose they are."""

@@ -59,7 +59,7 @@ class Engine(abc.Engine):
         self._full: dict[Spread, None] = {}
         self._sessions = count(secrets.randbelow(2**30) + 1)
         self._faulty = 0
-        self._is_working = self._closed = False
+        self._has_matches = self._is_working = self._closed = False
 
     @property
     def address(self) -> Mapping[str, object]:
@@ -188,6 +188,11 @@ class Engine(abc.Engine):
         for key, collector in list(self._collectors.items()):
             if collector.has_work or not collector.ends:
                 has_more |= self._collect(key, collector, until_s)
+        if self._has_matches and not has_more:
+            # What a writer that is gone has written comes before its end.
+            self._has_matches = False
+            for incoming in list(self._incoming.values()):
+                incoming.look()
         wait_s = self._tell()
         return 0.0 if has_more else wait_s
 
@@ -200,8 +205,7 @@ class Engine(abc.Engine):
             collector.refresh()
         for outgoing in list(self._outgoing.values()):
             outgoing.look()
-        for incoming in list(self._incoming.values()):
-            incoming.look()
+        self._has_matches = True
 
     def _collect(self, key: tuple[str, bool], collector: Collector, until_s: float) -> bool:
         if not collector.ends:

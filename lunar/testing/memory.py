@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lunar import abc
-from lunar.errors import PeerFault
+from lunar.errors import ConfigError, PeerFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +141,9 @@ class MemoryTransport(abc.NetworkTransport):
         return abc.Probe(True)
 
     def open(self, site: abc.Site) -> abc.Engine:
-        """Starts to take part."""
+        """Starts to take part; there are no settings."""
+        for name, value in site.settings.items():
+            raise ConfigError(f"memory.{name}", value, "no such setting; there are none")
         return _Engine(site.participant_id, self)
 
 
@@ -204,6 +206,11 @@ class _Engine(abc.Engine):
     def close(self) -> None:
         with _lock:
             _engines.pop(self.id, None)
+            for sending in list(self.outgoing.values()):
+                sending.close()
+            for receiving in list(self.incoming.values()):
+                receiving.close()
+            self.calls.clear()
         self.wake.close()
 
     def close_after_fork(self) -> None:
@@ -215,7 +222,8 @@ class _Outgoing(abc.Outgoing):
         self.engine, self.stream, self.handler = engine, stream, handler
         self.other: _Incoming | None = None
         self.on_its_way = 0
-        self.refused = False
+        # What the handler has been told; what happens to `other` it hears of in the engine's next work.
+        self.up = self.started = self.refused = self.closed = False
 
     def pair(self) -> None:
         other = _engines.get(self.stream.remote_id)
@@ -223,17 +231,36 @@ class _Outgoing(abc.Outgoing):
         if self.other is None and incoming is not None:
             self.other, incoming.other = incoming, self
             self.on_its_way = 0
-            self.engine.call(self.handler.connected)
+            self.engine.call(lambda: self.connect(incoming))
+
+    def connect(self, incoming: _Incoming) -> None:
+        if self.other is incoming and not self.up:
+            self.up = True
+            self.handler.connected()
+
+    def part(self, reason: str) -> None:
+        """The other end is gone."""
+        self.other = None
+        self.started = False
+        self.on_its_way = 0
+        self.engine.call(lambda: self.disconnect(reason))
+
+    def disconnect(self, reason: str) -> None:
+        if self.up and not self.closed:
+            self.up = False
+            self.handler.disconnected(reason)
 
     def start(self, last_sequence: int, newest_sequence: int) -> None:
-        other = self.other
-        if other is not None:
-            other.engine.call(lambda: other.begin(last_sequence, newest_sequence))
+        with _lock:
+            other = self.other
+            if other is not None:
+                self.started = True
+                other.engine.call(lambda: other.begin(last_sequence, newest_sequence))
 
     def send(self, parcel: abc.Parcel) -> bool:
-        other = self.other
         with _lock:
-            if other is None or self.on_its_way >= self.engine.transport.window:
+            other = self.other
+            if other is None or not self.started or self.on_its_way >= self.engine.transport.window:
                 self.refused = True
                 return False
             lose = self.engine.transport.lose
@@ -241,16 +268,24 @@ class _Outgoing(abc.Outgoing):
                 other.engine.call(lambda: other.count_lost(self))
                 return True
             self.on_its_way += 1
-            other.parcels.append(parcel._replace(payload=bytes(parcel.payload)))
-            other.engine.call(other.deliver)
+            copied = parcel._replace(payload=bytes(parcel.payload))
+            other.engine.call(lambda: other.arrive(copied))
         return True
 
-    def taken(self, count: int) -> None:
+    def taken(self) -> None:
         with _lock:
-            self.on_its_way -= count
+            self.on_its_way -= 1
             refused, self.refused = self.refused, False
         if refused:
-            self.engine.call(self.handler.writable)
+            self.engine.call(self.make_writable)
+
+    def make_writable(self) -> None:
+        if not self.closed:
+            self.handler.writable()
+
+    def count_lost(self, lost: int) -> None:
+        if not self.closed:
+            self.handler.losses(lost)
 
     @property
     def unacknowledged(self) -> int:
@@ -258,8 +293,14 @@ class _Outgoing(abc.Outgoing):
 
     def close(self) -> None:
         with _lock:
-            self.engine.outgoing.pop((self.stream.publisher_id, self.stream.remote_id), None)
+            if self.closed:
+                return
+            self.closed = True
+            key = (self.stream.publisher_id, self.stream.remote_id)
+            if self.engine.outgoing.get(key) is self:
+                del self.engine.outgoing[key]
             other, self.other = self.other, None
+            self.on_its_way = 0
             if other is not None:
                 other.part("the publisher closed the stream")
 
@@ -269,29 +310,36 @@ class _Incoming(abc.Incoming):
         self.engine, self.stream, self.handler = engine, stream, handler
         self.other: _Outgoing | None = None
         self.parcels: deque[abc.Parcel] = deque()
-        self.blocked = False
+        self.running = self.blocked = self.closed = False
         self.lost = 0
-        self.closed = False
 
     def begin(self, last_sequence: int, newest_sequence: int) -> None:
         if not self.closed:
+            self.running = True
             self.handler.started(last_sequence, newest_sequence)
 
+    def arrive(self, parcel: abc.Parcel) -> None:
+        if not self.closed:
+            self.parcels.append(parcel)
+            self.deliver()
+
     def deliver(self) -> None:
-        while self.parcels and not self.blocked and not self.closed:
+        while self.parcels and self.running and not self.blocked and not self.closed:
             if not self.handler.deliver(self.parcels[0]):
                 self.blocked = True
                 return
-            self.parcels.popleft()
-            if self.other is not None:
-                self.other.taken(1)
+            with _lock:
+                if self.parcels:
+                    self.parcels.popleft()
+                if self.other is not None:
+                    self.other.taken()
 
     def count_lost(self, sender: _Outgoing) -> None:
         self.lost += 1
         lost = self.lost
         if not self.closed:
             self.handler.lost(1)
-            sender.engine.call(lambda: sender.handler.losses(lost))
+            sender.engine.call(lambda: sender.count_lost(lost))
 
     def resume(self) -> None:
         self.blocked = False
@@ -300,15 +348,24 @@ class _Incoming(abc.Incoming):
     def part(self, reason: str) -> None:
         """The other end is gone."""
         self.other = None
-        self.engine.call(lambda: None if self.closed else self.handler.stopped(reason))
+        self.engine.call(lambda: self.stop(reason))
+
+    def stop(self, reason: str) -> None:
+        self.parcels.clear()
+        self.blocked = False
+        if self.running and not self.closed:
+            self.running = False
+            self.handler.stopped(reason)
 
     def close(self) -> None:
         with _lock:
             if self.closed:
                 return
             self.closed = True
-            self.engine.incoming.pop((self.stream.publisher_id, self.stream.remote_id), None)
+            self.parcels.clear()
+            key = (self.stream.publisher_id, self.stream.remote_id)
+            if self.engine.incoming.get(key) is self:
+                del self.engine.incoming[key]
             other, self.other = self.other, None
             if other is not None:
-                other.other = None
-                other.engine.call(lambda: other.handler.disconnected("the subscriptions there are closed"))
+                other.part("the subscriptions there are closed")

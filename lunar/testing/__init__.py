@@ -10,6 +10,7 @@ Nothing here imports a test framework, so it works with any of them::
             assert lost.events == []
 """
 
+from lunar.testing import conformance
 from lunar.testing.child import Child, ChildFailed, serve
 from lunar.testing.collector import Collector, HasEvents, collect
 from lunar.testing.forwarder import Forwarder, ForwarderStatistics
@@ -41,6 +42,8 @@ __all__ = [
     "LineStatistics",
     "lab_unavailable",
     "remove_leftovers",
+    # Transports
+    "conformance",
     # Messages
     "NUMBERED_BYTES",
     "numbered",

@@ -37,7 +37,7 @@ NAMES = {
     "lunar.testing": """
         Child ChildFailed Collector Forwarder ForwarderStatistics HasEvents Host Hosts Impairment LineStatistics
         MemoryDiscovery MemoryTransport
-        NUMBERED_BYTES collect isolated lab_unavailable numbered read_number remove_leftovers serve
+        NUMBERED_BYTES collect conformance isolated lab_unavailable numbered read_number remove_leftovers serve
     """,
 }
 

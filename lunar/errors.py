@@ -101,19 +101,24 @@ class QoSError(_NotAllowed):
 
 
 class ConfigError(_NotAllowed):
-    """An environment variable has a value that Lunar cannot use.
+    """An environment variable, or another setting, has a value that Lunar cannot use.
 
     Attributes:
-        variable: The name of the environment variable.
+        variable: The name of the environment variable or setting.
         value: What it holds.
         allowed: What it may hold, in words.
     """
 
-    _noun = "environment variable"
+    _noun = "setting"
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        super().__init__(name, value, allowed)
+        if name.startswith("LUNAR_"):
+            self._noun = "environment variable"
 
     @property
     def variable(self) -> str:
-        """The environment variable that is wrong."""
+        """The environment variable or setting that is wrong."""
         return self._name
 
 

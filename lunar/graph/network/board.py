@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from lunar.errors import PeerFault
-from lunar.graph.descriptions import EndpointInfo, NodeInfo
+from lunar.graph.descriptions import EndpointInfo, Fields, NodeInfo
 from lunar.graph.network.remote import MAX_BODY_BYTES, RemoteProcess
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _log = logging.getLogger("lunar")
 _MAX_NODES: Final = 1024
 _MAX_ENDPOINTS: Final = 4096
 _MAX_EARLY: Final = 10_000
+_MAX_REASON: Final = 500
 # What is known of a node from the process that posts it.
 _SAID_BY_PROCESS: Final = frozenset({"host", "host_key", "transports"})
 
@@ -41,6 +42,8 @@ class Board:
         matchmaker: Hears of remote endpoints.
         gone: Called when a process is gone, after its endpoints were removed.
         faulted: Called when a process posted nonsense, with its name and the reason.
+        refused: Called when a process says why an endpoint of its own does not match one of somebody else's, maybe of
+            this process: with the process, both endpoints' ids and the reason.
 
     Attributes:
         processes: Those of other hosts that are there now, by who posts for them.
@@ -53,9 +56,10 @@ class Board:
         matchmaker: Matchmaker,
         gone: Callable[[RemoteProcess], object],
         faulted: Callable[[str, str], object],
+        refused: Callable[[RemoteProcess, str, str, str], object],
     ) -> None:
         self._discovery, self._matchmaker = discovery, matchmaker
-        self._gone, self._faulted = gone, faulted
+        self._gone, self._faulted, self._refused = gone, faulted, refused
         self._record = record
         self.processes: dict[Hashable, RemoteProcess] = {}
         # Of each source: what it posted under each key, and what came before the process itself.
@@ -100,6 +104,16 @@ class Board:
     def withdraw_endpoint(self, endpoint_id: str) -> None:
         """Takes an endpoint back."""
         self._withdraw(f"endpoint {endpoint_id}")
+
+    def post_refusal(self, own_id: str, their_id: str, reason: str) -> None:
+        """Posts why an endpoint of this process cannot match one of another; what was said of the two is replaced."""
+        self._withdraw(f"refusal {own_id} {their_id}")
+        record = {"kind": "refusal", "by": own_id, "of": their_id, "reason": reason[:_MAX_REASON]}
+        self._post(f"refusal {own_id} {their_id}", record)
+
+    def withdraw_refusal(self, own_id: str, their_id: str) -> None:
+        """Takes that back."""
+        self._withdraw(f"refusal {own_id} {their_id}")
 
     def _post(self, name: str, record: _Record) -> None:
         self._discovery.post(_key(name), json.dumps(record, separators=(",", ":")).encode())
@@ -164,6 +178,10 @@ class Board:
                 process.schemas.take(record, process.pid)
             case "endpoint":
                 self._add(process, EndpointInfo.from_dict(record.get("endpoint"), host=process.host))
+            case "refusal":
+                fields = Fields(record, "refusal")
+                reason = fields.text("reason", _MAX_REASON)
+                self._refused(process, fields.hex_id("by"), fields.hex_id("of"), reason)
             case _:
                 return  # a newer version may post more
 

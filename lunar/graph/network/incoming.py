@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lunar._native._bus import Writer
 from lunar.abc import IncomingHandler, MatchTerms
-from lunar.errors import VerificationError
+from lunar.errors import LunarError, VerificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,8 +93,13 @@ class IncomingStream(IncomingHandler):
         self._writer: Writer[object] = Writer(None, 0, history, pool_bytes, _nothing, self._grow, _nothing)
         self._end: PublisherEnd = transport.open_publisher(stream.publisher_id, pool_bytes)
         self._end.bind(self._writer)
-        with host.lock:
-            self._incoming: Incoming = host.engine.open_incoming(stream, self)
+        try:
+            with host.lock:
+                self._incoming: Incoming = host.engine.open_incoming(stream, self)
+        except LunarError:
+            self._writer._close()
+            self._end.close()
+            raise
 
     def _grow(self, size_class: int, chunk_bytes: int) -> None:
         self._end.grow(size_class, chunk_bytes)

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from select import POLLIN, poll
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lunar import events
 from lunar.abc import Stream
-from lunar.errors import LunarError
+from lunar.errors import LunarError, PeerFault
 from lunar.graph.endpoints import PublisherMatch, SubscriptionMatch
 from lunar.graph.matchmaker import NetworkMatches, report_losses
 from lunar.graph.network.incoming import IncomingStream, Taker
@@ -36,6 +36,9 @@ _log = logging.getLogger("lunar")
 _DRAIN_AT_MOST_S = 1.0
 _LOOK_AGAIN_S = 0.005
 
+# Until what was refused is tried again.
+_TRY_AGAIN_S: Final = 1.0
+
 _Key = tuple[str, str, str]
 """A publisher, the process at the other end, and the transport."""
 
@@ -52,6 +55,8 @@ class Network(NetworkMatches):
         transport: The transport within this host.
         pool_bytes: Most bytes that the memory of one remote publisher's samples may take.
         faulted: Called when a process broke the rules, with the reason.
+        refuse: Tells the others why an endpoint of this process cannot match one of theirs: both ids and the reason,
+            which is empty once they can.
 
     Attributes:
         selections: Why each match has its transport, by the publisher's and the subscription's id.
@@ -67,17 +72,19 @@ class Network(NetworkMatches):
         transport: Transport,
         pool_bytes: int,
         faulted: Callable[[str, str], object],
+        refuse: Callable[[str, str, str], object],
     ) -> None:
         self.hosts = {host.name: host for host in hosts}
         self._transports = transports
         self._control, self._matchmaker = control, matchmaker
         self._loopback, self._transport, self._pool_bytes = loopback, transport, pool_bytes
-        self._faulted = faulted
+        self._faulted, self._refuse = faulted, refuse
         self._outgoing: dict[_Key, OutgoingStream] = {}
         self._draining: dict[_Key, OutgoingStream] = {}  # of publishers that are closed
         self._incoming: dict[_Key, IncomingStream] = {}
         self._processes: dict[_Key, RemoteProcess] = {}
         self.selections: dict[tuple[str, str], Selection] = {}
+        self._refusals: dict[tuple[str, str], str] = {}  # by the ids of our endpoint and of theirs
 
     def start(self) -> None:
         """Serves the engines from now on."""
@@ -100,9 +107,10 @@ class Network(NetworkMatches):
                     local, _stream(local.info, process, host), host, self._loopback, self._control.post, self._changed
                 )
             except LunarError as error:
-                self._give_up(local, remote, error)
+                self._put_off(local, process, remote, error, lambda: self.send(local, process, remote))
                 return
             self._outgoing[key], self._processes[key] = stream, process
+        self._settle(local.info.id, remote.id)
         stream.remotes[remote.id] = remote
         self._changed(stream)
 
@@ -131,9 +139,10 @@ class Network(NetworkMatches):
                     partial(self._broken, process),
                 )
             except LunarError as error:
-                self._give_up(local, remote, error)
+                self._put_off(local, process, remote, error, lambda: self.receive(local, process, remote, terms))
                 return
             self._incoming[key], self._processes[key] = stream, process
+        self._settle(local.info.id, remote.id)
         stream.add(local, terms)
 
     def local_removed(self, endpoint_id: str) -> None:
@@ -201,12 +210,46 @@ class Network(NetworkMatches):
     def _why_none(self, publisher: EndpointInfo, subscription: EndpointInfo) -> str:
         return str(self.selections[publisher.id, subscription.id])
 
-    def _give_up(self, local: LocalPublisher | LocalSubscription, remote: EndpointInfo, error: LunarError) -> None:
-        local.notify(events.NoTransport(local.info, remote, str(error)))
-
     def _forget_selections(self, endpoint_id: str) -> None:
         for pair in [pair for pair in self.selections if endpoint_id in pair]:
             del self.selections[pair]
+        for own_id, their_id in [pair for pair in self._refusals if endpoint_id in pair]:
+            self._settle(own_id, their_id)
+
+    # ---- refusing -------------------------------------------------------------------------------------------------
+
+    def _put_off(
+        self,
+        local: LocalPublisher | LocalSubscription,
+        process: RemoteProcess,
+        remote: EndpointInfo,
+        error: LunarError,
+        again: Callable[[], object],
+    ) -> None:
+        """Tells both sides why there is no match, and tries again: keys may be allowed and limits raised meanwhile."""
+        pair = (local.info.id, remote.id)
+        reason = (error.reason if isinstance(error, PeerFault) else str(error)) or type(error).__name__
+        if self._refusals.get(pair) != reason:
+            self._refusals[pair] = reason
+            local.notify(events.NoTransport(local.info, remote, reason))
+            self._refuse(*pair, reason)
+
+        def retry() -> None:
+            if self._refusals.get(pair) and process.endpoints.get(remote.id) is remote:
+                again()
+
+        self._control.call_later(_TRY_AGAIN_S, retry)
+
+    def _settle(self, own_id: str, their_id: str) -> None:
+        if self._refusals.pop((own_id, their_id), None) is not None:
+            self._refuse(own_id, their_id, "")
+
+    def refused(self, process: RemoteProcess, their_id: str, own_id: str, reason: str) -> None:
+        """A process says why an endpoint of its own does not match one that may be ours."""
+        local = self._matchmaker.publishers.get(own_id) or self._matchmaker.subscriptions.get(own_id)
+        remote = process.endpoints.get(their_id)
+        if local is not None and remote is not None:
+            local.notify(events.NoTransport(local.info, remote, f"{process.host} says: {reason}"))
 
     # ---- outgoing -------------------------------------------------------------------------------------------------
 

@@ -120,7 +120,15 @@ class Presence:
             self._discovery = discovery
             self.transports = as_announced(_own_transports(transport, hosts, self.missing))
             self.network = Network(
-                hosts, self.transports, control, matchmaker, loopback, transport, config.pool_bytes, faulted
+                hosts,
+                self.transports,
+                control,
+                matchmaker,
+                loopback,
+                transport,
+                config.pool_bytes,
+                faulted,
+                self._refuse,
             )
             record = {
                 "id": participant_id,
@@ -132,7 +140,7 @@ class Presence:
                 "transports": [each.to_dict() for each in self.transports],
                 "addresses": {host.name: dict(host.engine.address) for host in hosts},
             }
-            self.board = Board(discovery, record, matchmaker, self.network.forget, faulted)
+            self.board = Board(discovery, record, matchmaker, self.network.forget, faulted, self.network.refused)
             undo.pop_all()
 
     def begin(self) -> None:
@@ -142,6 +150,12 @@ class Presence:
         self.board.introduce()
         self._control.watch(self.board.fileno(), self.board.serve)
         self.board.serve()
+
+    def _refuse(self, own_id: str, their_id: str, reason: str) -> None:
+        if reason:
+            self.board.post_refusal(own_id, their_id, reason)
+        else:
+            self.board.withdraw_refusal(own_id, their_id)
 
     @property
     def processes(self) -> list[RemoteProcess]:

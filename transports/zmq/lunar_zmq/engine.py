@@ -172,7 +172,8 @@ class ZmqEngine(abc.Engine):
             raise ClosedError("the engine is closed")
         address = read_address(stream.address, self._settings)
         if address.key and not self._allows(address.key):
-            raise PeerFault(f"its key {address.key} is not on the allow list")
+            key = f"the key of the process at the other end, {address.key}, is not on the allow list"
+            raise PeerFault(f"{key}; `lunar keys allow` with it lets it in")
         return address
 
     def _connect(self, remote_id: str, address: Address) -> _Link:

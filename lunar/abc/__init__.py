@@ -8,6 +8,7 @@ A transport is a module that carries samples for matches. It is found by the ent
 from lunar.abc.capabilities import Capabilities, Probe, Reach
 from lunar.abc.discovery import Discovery, News
 from lunar.abc.host import Channel, MatchTerms, Offer, PublisherEnd, ReceiverEnd, Transport
+from lunar.abc.keys import AllowedKey, HasKeys, KeyRing
 from lunar.abc.network import (
     Engine,
     Incoming,
@@ -44,4 +45,8 @@ __all__ = [
     "Parcel",
     "Site",
     "Stream",
+    # What a transport may have beside
+    "AllowedKey",
+    "HasKeys",
+    "KeyRing",
 ]

@@ -19,6 +19,7 @@ _COMMANDS = {
     "node": ("lunar.cli.node", "Look at nodes."),
     "interface": ("lunar.cli.interface", "Look at message types: of the standard set, of schema files, on the graph."),
     "explain": ("lunar.cli.explain", "Say which transport serves whom, and why not another."),
+    "keys": ("lunar.cli.keys", "Make the keys by which hosts know each other, and say which are let in."),
     "doctor": ("lunar.cli.doctor", "Check what Lunar needs on this host, and say what is missing."),
     "perf": ("lunar.cli.perf", "Measure latency and throughput."),
 }

@@ -95,6 +95,17 @@ def complete_qos(incomplete: str) -> list[tuple[str, str]]:
     return [(f"{before}{comma}{name}", remark) for name, remark in offers if name.startswith(last)]
 
 
+def complete_key_transports(incomplete: str) -> list[str]:
+    """Offers the transports that have keys."""
+    from lunar.cli.key_listing import key_rings
+    from lunar.errors import LunarError
+
+    try:
+        return [name for name in sorted(key_rings()) if name.startswith(incomplete)]
+    except (LunarError, OSError):
+        return []
+
+
 def _matching(offers: Iterable[tuple[str, str]], incomplete: str) -> list[tuple[str, str]]:
     relative = bool(incomplete) and not incomplete.startswith("/")
     names = ((name.removeprefix("/") if relative else name, remark) for name, remark in offers)

@@ -31,7 +31,8 @@ NAMES = {
     """,
     "lunar.statistics": "MatchStatistics PublisherStatistics SubscriptionMatchStatistics SubscriptionStatistics",
     "lunar.abc": """
-        Capabilities Channel Discovery Engine Incoming IncomingHandler MatchTerms NetworkTransport News Offer
+        AllowedKey Capabilities Channel Discovery Engine HasKeys Incoming IncomingHandler KeyRing MatchTerms
+        NetworkTransport News Offer
         Outgoing OutgoingHandler Parcel Probe PublisherEnd Reach ReceiverEnd Site Stream Transport
     """,
     "lunar.testing": """

@@ -28,6 +28,10 @@ EVERY_COMMAND = [
     ["interface", "show"],
     ["interface", "export"],
     ["interface", "check"],
+    ["keys", "make"],
+    ["keys", "show"],
+    ["keys", "allow"],
+    ["keys", "list"],
     ["doctor"],
 ]
 
@@ -56,7 +60,7 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) ->
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert [
-        command for command in ("topic", "node", "interface", "explain", "doctor", "perf") if f" {command} " not in text
+        command for command in ("topic", "node", "interface", "explain", "keys", "doctor", "perf") if f" {command} " not in text
     ] == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from lunar import abc
@@ -10,6 +11,7 @@ from lunar_zmq.settings import read_settings
 
 if TYPE_CHECKING:
     from lunar_zmq.engine import ZmqEngine
+    from lunar_zmq.keys import Keys
 
 __all__ = ["Transport"]
 
@@ -53,3 +55,9 @@ class Transport(abc.NetworkTransport):
         from lunar_zmq.engine import ZmqEngine
 
         return ZmqEngine(site, settings)
+
+    def key_ring(self, settings: Mapping[str, object]) -> Keys:
+        """Returns the CURVE keys of this user; see `lunar.abc.HasKeys`."""
+        from lunar_zmq.keys import Keys
+
+        return Keys(read_settings(settings))

@@ -18,6 +18,7 @@ __all__ = ["Interface", "interfaces", "usable"]
 _IFF_UP: Final = 0x1
 _IFF_LOOPBACK: Final = 0x8
 _IFF_RUNNING: Final = 0x40
+_IFF_MULTICAST: Final = 0x1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,14 @@ class Interface:
         address: IPv4 or IPv6, the latter with `%name` if it is link-local; "" if the interface has none.
         up: It was set up, and has a carrier.
         loopback: It leads nowhere else.
+        multicast: It carries multicast.
     """
 
     name: str
     address: str
     up: bool = True
     loopback: bool = False
+    multicast: bool = False
 
 
 class _IfAddrs(ctypes.Structure):
@@ -83,7 +86,8 @@ def _entries(entry: ctypes._Pointer[_IfAddrs]) -> Iterator[Interface]:
         if (name, address) not in seen:
             seen.add((name, address))
             up = raw.flags & _IFF_UP and raw.flags & _IFF_RUNNING
-            yield Interface(name, address, bool(up), bool(raw.flags & _IFF_LOOPBACK))
+            loopback, multicast = raw.flags & _IFF_LOOPBACK, raw.flags & _IFF_MULTICAST
+            yield Interface(name, address, bool(up), bool(loopback), bool(multicast))
         entry = raw.next
 
 

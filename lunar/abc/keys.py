@@ -36,6 +36,11 @@ class KeyRing(ABC):
     def directory(self) -> Path:
         """Where the keys are kept."""
 
+    @property
+    @abstractmethod
+    def required(self) -> bool:
+        """Whether the settings ask for keys at all."""
+
     @abstractmethod
     def make(self) -> str:
         """Makes a key pair, for this user alone to read; returns the public key.

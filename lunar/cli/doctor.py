@@ -14,8 +14,8 @@ def doctor(as_json: AsJson = False) -> None:
     A warning means that something works less well or only in part; a failed check, and then an exit code of 1, that the
     bus does not work.
     """
-    from lunar.cli import bus_checks, host_checks
+    from lunar.cli import bus_checks, host_checks, network_checks
     from lunar.cli.diagnosis import examine, report
 
-    examinations = (*host_checks.EXAMINATIONS, *bus_checks.EXAMINATIONS)
+    examinations = (*host_checks.EXAMINATIONS, *bus_checks.EXAMINATIONS, *network_checks.EXAMINATIONS)
     raise typer.Exit(report(examine(examinations), as_json=as_json))

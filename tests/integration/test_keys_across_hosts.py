@@ -1,7 +1,7 @@
 """CURVE keys between two hosts of a lab, as a user makes and allows them."""
 
 import json
-import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -34,16 +34,11 @@ class User:
         self.environment = {"XDG_CONFIG_HOME": str(home), "LUNAR_RANGE": "network"}
 
     def lunar(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [*LUNAR, *arguments],
-            env={**os.environ, **self.host.settings, **self.environment},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        pipe = subprocess.PIPE
+        done = self.host.start([*LUNAR, *arguments], environment=self.environment, stdout=pipe, stderr=pipe)
+        out, err = done.communicate(timeout=30)
+        assert done.returncode == 0, err.decode()
+        return out.decode().strip()
 
     def child(self, name: str) -> Child:
         return self.host.child(BUS_CHILD, name, environment=self.environment)
@@ -52,6 +47,26 @@ class User:
 @pytest.fixture
 def users(hosts: testing.Hosts, tmp_path: Path) -> list[User]:
     return [User(host, tmp_path / host.name) for host in hosts]
+
+
+def doctor(user: User) -> dict[str, dict[str, str]]:
+    return {check["name"]: check for check in json.loads(user.lunar("doctor", "--json"))["checks"]}
+
+
+def test_the_doctor_tries_the_network(users: list[User]) -> None:
+    found = doctor(users[1])
+    assert found["network"]["text"] == "on, domain 0"
+    assert found["interface eth0"]["text"] == "198.18.0.2, multicast"
+    assert found["other interfaces"]["text"] == "lo: loopback"
+    assert (found["transport zmq"]["status"], found["transport dds"]["status"]) == ("warning", "ok")
+    assert "lunar keys make" in found["transport zmq"]["remedy"]
+    assert found["discovery"]["status"] == "warning"
+    users[1].lunar("keys", "make")
+    with users[0].child("alone") as alone:
+        alone.call("subscription", topic="chatter", qos={})
+        found = doctor(users[1])
+    assert found["discovery"]["text"] == f"1 process of other hosts within 1 s: {socket.gethostname()} (1)"
+    assert "encrypted, key " in found["transport zmq"]["text"]
 
 
 def test_who_allows_each_other_talks(users: list[User]) -> None:

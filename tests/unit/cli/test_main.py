@@ -59,9 +59,8 @@ def test_paragraphs_of_help_are_not_broken_where_the_source_is(capsys: pytest.Ca
 def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert [
-        command for command in ("topic", "node", "interface", "explain", "keys", "doctor", "perf") if f" {command} " not in text
-    ] == []
+    commands = ("topic", "node", "interface", "explain", "keys", "doctor", "perf")
+    assert [command for command in commands if f" {command} " not in text] == []
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

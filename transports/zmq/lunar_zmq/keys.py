@@ -145,6 +145,11 @@ class Keys(abc.KeyRing):
         """Where the keys are kept."""
         return self._settings.keys
 
+    @property
+    def required(self) -> bool:
+        """Whether connections are encrypted and only listed keys let in."""
+        return self._settings.curve
+
     def make(self) -> str:
         """Makes a key pair, which nobody else can read."""
         return make_keys(self.directory)

@@ -38,6 +38,8 @@ class Transport(StrEnum):
     """What can carry the samples of a measurement."""
 
     SHM = "shm"
+    ZMQ = "zmq"
+    DDS = "dds"
 
 
 class Wait(StrEnum):
@@ -66,7 +68,12 @@ class Loop(StrEnum):
     UVLOOP = "uvloop"
 
 
-_Transport = Annotated[Transport, typer.Option(help="What carries the samples.")]
+_Transport = Annotated[
+    Transport,
+    typer.Option(
+        help="What carries the samples. zmq, dds: between two hosts of a lab (network namespaces); needs root."
+    ),
+]
 _Wait = Annotated[
     Wait,
     typer.Option(
@@ -114,15 +121,25 @@ def ping_pong(
 
     Every round trip is recorded, so the percentiles are exact. The first echo is compared with what was sent.
     """
+    from lunar_perf.link_lab import run_on
     from lunar_perf.ping_pong import run_ping_pong
     from lunar_perf.report import ping_pong_json
     from lunar_perf.tables import ping_pong_table
     from lunar_perf.work import Work
 
     size_bytes = _size_bytes(message, size)
-    work = Work(size_bytes, message=message, count=count, warmup=warmup, wait=wait.value, loan=loan, loop=loop.value)
+    work = Work(
+        size_bytes,
+        message=message,
+        count=count,
+        warmup=warmup,
+        wait=wait.value,
+        loan=loan,
+        loop=loop.value,
+        transport=_between_hosts(transport),
+    )
     write_note(f"{warmup:,} + {count:,} round trips of {size_bytes:,} bytes, wait {wait.value}")
-    result = _or_exit(lambda: run_ping_pong("lunar", work))
+    result = _or_exit(lambda: run_on(lambda sides: run_ping_pong("lunar", work, sides), work))
     _show(as_json, ping_pong_json(result, transport.value), [ping_pong_table(result)], result.note)
 
 
@@ -157,6 +174,7 @@ def throughput(
 
     Rates are over each receiver's own time from the first to the last message; with several subscribers they add up.
     """
+    from lunar_perf.link_lab import run_on
     from lunar_perf.report import throughput_json
     from lunar_perf.tables import throughput_table
     from lunar_perf.throughput import run_throughput
@@ -180,10 +198,16 @@ def throughput(
         reliability=reliability.value,
         depth=depth,
         subscribers=subscribers,
+        transport=_between_hosts(transport),
     )
     write_note(f"sending messages of {size_bytes:,} bytes for {seconds:g} s to {subscribers} subscriber(s)")
-    result = _or_exit(lambda: run_throughput("lunar", work))
+    result = _or_exit(lambda: run_on(lambda sides: run_throughput("lunar", work, sides), work))
     _show(as_json, throughput_json(result, transport.value), [throughput_table(result)], result.note)
+
+
+def _between_hosts(transport: Transport) -> str:
+    """The transport as `lunar_perf.work.Work` names it: empty for the one within a host."""
+    return "" if transport is Transport.SHM else transport.value
 
 
 def _usual_form(wait: Wait, message: str) -> Receive:
@@ -302,6 +326,10 @@ def compare(
     ] = None,
     repetitions: Annotated[int, typer.Option(min=1, metavar="N", help="How often everything is measured.")] = 3,
     quick: Annotated[bool, typer.Option("--quick", help="A third of the time, rougher figures.")] = False,
+    link: Annotated[
+        bool,
+        typer.Option("--link", help="Between two hosts: network namespaces with a cable between them. Needs root."),
+    ] = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw latency by percentile and by size into this file.")
     ] = None,
@@ -317,6 +345,11 @@ def compare(
     from lunar_perf.report import comparison_json
     from lunar_perf.tables import comparison_tables
 
+    if link:
+        if only:
+            raise typer.BadParameter("--link and --only exclude each other: over a link all peers are measured")
+        _compare_link(repetitions, quick, plot, as_json)
+        return
     unknown = [name for name in only or [] if name not in PEERS or name == "lunar"]
     if unknown:
         known = ", ".join(name for name in PEERS if name != "lunar")
@@ -326,6 +359,20 @@ def compare(
     _show(as_json, comparison_json(comparison), comparison_tables(comparison), "")
     if plot is not None:
         _draw(lambda: write_plot(comparison, plot), plot)
+
+
+def _compare_link(repetitions: int, quick: bool, plot: Path | None, as_json: bool) -> None:
+    from lunar_perf.link_compare import compare_link
+    from lunar_perf.link_plot import write_link_plot
+    from lunar_perf.link_report import link_json, link_tables
+
+    comparison = _or_exit(
+        lambda: compare_link(repetitions=repetitions, quick=quick, sweep=plot is not None, progress=write_note)
+    )
+    _warn_of_gaps(comparison.unavailable, comparison.results.runs.failures, comparison.background_cores)
+    _show(as_json, link_json(comparison), link_tables(comparison), "")
+    if plot is not None:
+        _draw(lambda: write_link_plot(comparison, plot), plot)
 
 
 def _warn_of_gaps(unavailable: Mapping[str, str], failures: Sequence[Failure], background_cores: float) -> None:
@@ -361,9 +408,11 @@ def _or_exit(measure: Callable[[], T]) -> T:
 
     from lunar_perf.children import RunFailed
 
+    from lunar.errors import LunarError
+
     try:
         return measure()
-    except (RunFailed, SubprocessError) as error:
+    except (RunFailed, SubprocessError, LunarError) as error:
         write_error(str(error))
         raise typer.Exit(exit_codes.NOT_FOUND) from error
 

@@ -12,12 +12,13 @@ import threading
 from typing import TextIO
 
 from lunar_perf.pinning import pin
+from lunar_perf.side import enter
 
 READY = b"ready\n"
 
 
 def begin(core: int | None) -> tuple[threading.Event, TextIO]:
-    """Pin this process, and take over its standard streams.
+    """Pin this process, move it to its host's network, and take over its standard streams.
 
     Args:
         core: where to run, or None for wherever the kernel likes.
@@ -28,6 +29,7 @@ def begin(core: int | None) -> tuple[threading.Event, TextIO]:
     """
     if core is not None:
         pin(core)
+    enter()
     return _lifeline(), _private_stdout()
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lunar_perf.child import READY
 
@@ -32,12 +32,14 @@ class Child:
         arguments: its command line.
         ends_run: whether the run is over when this process, and all others that say so, have reported. The rest is
             then told.
+        environment: variables that it has beside ours.
     """
 
     name: str
     module: str
     arguments: tuple[str, ...]
     ends_run: bool
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_children(children: Sequence[Child], timeout_s: float, starting_at_once: int | None = None) -> list[str]:
@@ -108,7 +110,7 @@ class _Started:
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
-            env=self._environment,
+            env={**self._environment, **self.child.environment},
             limit=_LONGEST_REPORT_BYTES,
         )
         telling = asyncio.create_task(self._tell(process))

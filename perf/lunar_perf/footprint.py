@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lunar_perf.children import START_UP_S, Child, run_children
+from lunar_perf.side import HERE, Side
 from lunar_perf.work import new_channel
 
 _MODULE = "lunar_perf.footprint_process"
@@ -124,10 +125,15 @@ def measure_crowd(processes: int, at_once: bool = False) -> Crowd:
     Raises:
         RunFailed: one failed, or not all were matched in a minute.
     """
-    channel = new_channel()
+    return crowd_of([HERE] * processes, at_once)
+
+
+def crowd_of(sides: Sequence[Side], at_once: bool = False) -> Crowd:
+    """The same, with a process on each of ``sides``."""
+    channel, processes = new_channel(), len(sides)
     children = [
-        Child(f"process {index}", _MODULE, ("crowd", channel, str(processes)), ends_run=True)
-        for index in range(processes)
+        Child(f"process {index}", _MODULE, ("crowd", channel, str(processes)), True, side.environment)
+        for index, side in enumerate(sides)
     ]
     before_s = time.monotonic()
     reports = [json.loads(report) for report in run_children(children, _CROWD_S, None if at_once else 2)]

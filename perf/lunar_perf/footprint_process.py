@@ -1,14 +1,16 @@
-"""A process of a footprint run: ``python -m lunar_perf.footprint_process idle|observe|crowd ...``."""
+"""A process of a footprint run: ``python -m lunar_perf.footprint_process idle|observe|crowd|memory ...``."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TextIO
 
 import lunar
@@ -76,6 +78,27 @@ async def crowd(channel: str, processes: int, report: TextIO, done: threading.Ev
         await asyncio.to_thread(done.wait)
 
 
+async def memory() -> dict[str, int]:
+    """A node with both kinds of endpoints; what its process takes once it has settled."""
+    async with lunar.Node(f"memory_{os.getpid()}") as node:
+        node.create_publisher(bytes, "memory/out")
+        node.create_subscription(bytes, "memory/in")
+        await asyncio.sleep(SETTLE_S)
+        gc.collect()
+        return _taken()
+
+
+def _taken() -> dict[str, int]:
+    lines = (line.split() for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
+    taken = {fields[0].rstrip(":"): int(fields[1]) * 1024 for fields in lines}
+    return {
+        "rss_bytes": taken["Rss"],
+        "pss_bytes": taken["Pss"],
+        "private_bytes": taken["Private_Clean"] + taken["Private_Dirty"],
+        "threads": len(os.listdir("/proc/self/task")),
+    }
+
+
 def main(arguments: list[str]) -> int:
     """Arguments: the part and what it needs."""
     done, report = begin(None)
@@ -87,6 +110,8 @@ def main(arguments: list[str]) -> int:
             tell(report, json.dumps(observe(float(seconds), channel)))
         case ["crowd", channel, processes]:
             lunar.run(crowd(channel, int(processes), report, done))
+        case ["memory"]:
+            tell(report, json.dumps(lunar.run(memory())))
         case _:
             raise ValueError(f"unknown part {arguments!r}")
     return 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lunar_perf.children import START_UP_S, Child, run_children
 from lunar_perf.outcome import Outcome
+from lunar_perf.side import HERE, Side
 from lunar_perf.work import Role, Work
 
 
@@ -16,6 +17,7 @@ class Part:
 
     role: Role
     core: int
+    side: Side = HERE
 
 
 def run_parts(peer: str, parts: Sequence[Part], work: Work, measured_s: float) -> list[Outcome]:
@@ -36,6 +38,7 @@ def run_parts(peer: str, parts: Sequence[Part], work: Work, measured_s: float) -
             module="lunar_perf.peer_process",
             arguments=(peer, part.role, str(part.core), work.to_json()),
             ends_run=part.role in ("ping", "receive"),
+            environment=part.side.environment,
         )
         for part in parts
     ]

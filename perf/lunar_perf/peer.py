@@ -101,6 +101,24 @@ PEERS: dict[str, PeerEntry] = {
     )
 }
 
+LINK_PEERS: dict[str, PeerEntry] = {
+    entry.name: entry
+    for entry in (
+        PeerEntry("lunar", "lunar_perf.peers.lunar_bus", ("lunar",), "this project"),
+        PeerEntry("pyzmq", "lunar_perf.peers.pyzmq_blocking", ("zmq",), "tcp, blocking; PUSH to PULL; no CURVE"),
+        PeerEntry("pyzmq-asyncio", "lunar_perf.peers.pyzmq_asyncio", ("zmq",), "tcp, zmq.asyncio on asyncio; no CURVE"),
+        PeerEntry(
+            *("cyclonedds", "lunar_perf.peers.cyclone", ("cyclonedds",)),
+            "array of octets; reliable keep-all, blocking WaitSet and take",
+        ),
+        PeerEntry(
+            *("cyclonedds-sequence", "lunar_perf.peers.cyclone", ("cyclonedds",)),
+            "sequence of octets, Lunar's own type there; the same otherwise",
+        ),
+    )
+}
+"""The libraries that are measured between hosts, and how."""
+
 
 def load(name: str) -> Peer:
     """The peer of that name, its library imported.
@@ -109,6 +127,6 @@ def load(name: str) -> Peer:
         KeyError: no such peer.
         ImportError: its library is not installed or does not load.
     """
-    module = importlib.import_module(PEERS[name].module)
+    module = importlib.import_module({**LINK_PEERS, **PEERS}[name].module)
     open_peer = cast("Callable[[str], Peer]", module.open_peer)
     return open_peer(name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lunar_perf.pair import Part, run_parts
 from lunar_perf.percentiles import LatencySummary
 from lunar_perf.pinning import place
+from lunar_perf.side import HERE, Side
 from lunar_perf.work import Work
 
 SLOWEST_RTT_S = 0.25
@@ -40,14 +41,19 @@ class PingPongResult:
     round_trips_ns: list[int] = field(repr=False)
 
 
-def run_ping_pong(peer: str, work: Work) -> PingPongResult:
+def run_ping_pong(peer: str, work: Work, sides: tuple[Side, Side] = (HERE, HERE)) -> PingPongResult:
     """Start a pong and a ping, one a core, and wait for both.
+
+    Args:
+        peer: the measured library.
+        work: what to do.
+        sides: where the ping and the pong run.
 
     Raises:
         RunFailed: a side failed or gave no result in time.
     """
     placement = place(1)
-    parts = [Part("ping", placement.first), Part("pong", placement.others[0])]
+    parts = [Part("ping", placement.first, sides[0]), Part("pong", placement.others[0], sides[1])]
     allowed_s = max(SHORTEST_S, (work.warmup + work.count) * SLOWEST_RTT_S)
     ping, pong = run_parts(peer, parts, work, allowed_s)
     return PingPongResult(

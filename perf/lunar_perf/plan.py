@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from lunar_perf.peer import PEERS
 from lunar_perf.work import Wait, Work, new_channel
 
+T = TypeVar("T")
 Kind = Literal["ping-pong", "throughput"]
 
 SMALL_BYTES = 64
@@ -76,7 +77,7 @@ def plan(only: Collection[str], *, quick: bool, sweep: bool) -> list[Measurement
     return measurements
 
 
-def rotated(measurements: Sequence[Measurement], repetition: int) -> list[Measurement]:
+def rotated(measurements: Sequence[T], repetition: int) -> list[T]:
     """The order of one repetition: another begins each time, so that nobody always follows the same one."""
     if not measurements:
         return []

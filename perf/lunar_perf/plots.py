@@ -53,17 +53,34 @@ def write_plot(comparison: Comparison, path: Path) -> None:
 def _draw_percentiles(axes: Axes, comparison: Comparison) -> None:
     for label, (colour, line) in _STYLES.items():
         round_trips = all_round_trips_ns(comparison, round_trip_key(label, SMALL_BYTES))
-        if round_trips:
-            shown = [fraction for fraction in _NINES if len(round_trips) * (1 - fraction) >= 1]
-            axes.plot(
-                [1 / (1 - fraction) for fraction in shown],
-                [percentile(round_trips, fraction) / 1000 for fraction in shown],
-                color=colour,
-                linestyle=line,
-                marker="o",
-                markersize=3,
-                label=label,
-            )
+        draw_line(axes, round_trips, label, (colour, line))
+    finish_percentiles(axes)
+
+
+def draw_line(axes: Axes, round_trips: Sequence[int], label: str, style: tuple[str, str]) -> None:
+    """Draw the percentiles of one library, if there are any.
+
+    Args:
+        axes: where to draw.
+        round_trips: in nanoseconds, in ascending order.
+        label: the library.
+        style: colour and kind of line.
+    """
+    if round_trips:
+        shown = [fraction for fraction in _NINES if len(round_trips) * (1 - fraction) >= 1]
+        axes.plot(
+            [1 / (1 - fraction) for fraction in shown],
+            [percentile(round_trips, fraction) / 1000 for fraction in shown],
+            color=style[0],
+            linestyle=style[1],
+            marker="o",
+            markersize=3,
+            label=label,
+        )
+
+
+def finish_percentiles(axes: Axes) -> None:
+    """Name what is drawn by percentile."""
     axes.set(xscale="log", yscale="log", xlabel="percentile", ylabel="round trip, us", title="64 B, by percentile")
     axes.set_xticks([1 / (1 - fraction) for fraction in _NINES], [f"{fraction * 100:g}" for fraction in _NINES])
     axes.minorticks_off()
@@ -86,8 +103,13 @@ def _draw_sizes(axes: Axes, comparison: Comparison) -> None:
         ]
         if len(points) > 1:
             axes.plot(*zip(*points, strict=True), color=colour, linestyle=line, marker="o", markersize=3, label=label)
+    finish_sizes(axes, SWEEP_BYTES, ["64", "1 Ki", "16 Ki", "256 Ki", "4 Mi"])
+
+
+def finish_sizes(axes: Axes, sizes_bytes: Sequence[int], names: Sequence[str]) -> None:
+    """Name what is drawn by payload size."""
     axes.set(xscale="log", yscale="log", xlabel="payload, bytes", ylabel="round trip, us", title="median, by size")
-    axes.set_xticks(SWEEP_BYTES, ["64", "1 Ki", "16 Ki", "256 Ki", "4 Mi"])
+    axes.set_xticks(sizes_bytes, names)
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)

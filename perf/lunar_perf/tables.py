@@ -11,6 +11,7 @@ from lunar_perf.footprint import Crowd, Idle, StartUp
 from lunar_perf.numbers import Number, numbers
 from lunar_perf.percentiles import LatencySummary, Spread
 from lunar_perf.ping_pong import PingPongResult
+from lunar_perf.results import Results
 from lunar_perf.throughput import ThroughputResult
 from lunar_perf.work import Work
 
@@ -86,7 +87,8 @@ def footprint_table(start_up: StartUp, idle: Idle, crowd: Crowd) -> TextTable:
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
     """The table of numbers, then every measurement behind it."""
     shown = numbers_table(numbers(comparison.results), comparison.repetitions)
-    return [shown, _round_trips_table(comparison), _streams_table(comparison)]
+    labelled = [(each.label, each.key) for each in comparison.measurements]
+    return [shown, round_trips_table(labelled, comparison.results), streams_table(labelled, comparison.results)]
 
 
 def numbers_table(rows_of: Sequence[Number], repetitions: int) -> TextTable:
@@ -107,31 +109,33 @@ def numbers_table(rows_of: Sequence[Number], repetitions: int) -> TextTable:
     return TextTable(f"Numbers, medians of {repetitions} repetitions", headings, rows)
 
 
-def _round_trips_table(comparison: Comparison) -> TextTable:
+def round_trips_table(labelled: Sequence[tuple[str, str]], results: Results) -> TextTable:
+    """Every ping-pong of a comparison, by label and key."""
     rows = []
-    for measurement in comparison.measurements:
-        runs = list(comparison.results.ping_pongs.get(measurement.key, {}).values())
+    for label, key in labelled:
+        runs = list(results.ping_pongs.get(key, {}).values())
         if runs:
             by_median = sorted(runs, key=lambda run: run.rtt_us.p50)
             middle = by_median[len(by_median) // 2]
-            size = f"{measurement.work.size_bytes:,}"
+            size = f"{middle.work.size_bytes:,}"
             medians = spread_text(Spread.of([run.rtt_us.p50 for run in runs]))
             cpu = f"{middle.cpu_s / middle.elapsed_s:.2f}" if middle.elapsed_s > 0 else ""
-            rows.append((measurement.label, size, medians, *_latencies(middle.rtt_us), cpu))
+            rows.append((label, size, medians, *_latencies(middle.rtt_us), cpu))
     headings = ("round trip", "bytes", "p50 us (min to max)", "min", "p50", "p90", "p99", "p99.9", "max", "cores")
     return TextTable("Round trips; percentiles of the middle repetition", headings, rows)
 
 
-def _streams_table(comparison: Comparison) -> TextTable:
+def streams_table(labelled: Sequence[tuple[str, str]], results: Results) -> TextTable:
+    """Every throughput run of a comparison, by label and key."""
     rows = []
-    for measurement in comparison.measurements:
-        runs = list(comparison.results.streams.get(measurement.key, {}).values())
+    for label, key in labelled:
+        runs = list(results.streams.get(key, {}).values())
         if runs:
             rates = Spread.of([run.msgs_per_s for run in runs])
-            size_bytes = measurement.work.size_bytes
+            size_bytes = runs[0].work.size_bytes
             rows.append(
                 (
-                    measurement.label,
+                    label,
                     f"{size_bytes:,}",
                     f"{rates.median:,.0f} ({rates.min:,.0f} to {rates.max:,.0f})",
                     f"{rates.median * size_bytes / 1e6:,.0f}",

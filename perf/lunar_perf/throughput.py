@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lunar_perf.pair import Part, run_parts
 from lunar_perf.pinning import place
+from lunar_perf.side import HERE, Side
 from lunar_perf.work import Work
 
 DRAIN_S = 30.0
@@ -72,14 +73,20 @@ class ThroughputResult:
         return self.sender_cpu_s + sum(each.cpu_s for each in self.subscriptions)
 
 
-def run_throughput(peer: str, work: Work) -> ThroughputResult:
+def run_throughput(peer: str, work: Work, sides: tuple[Side, Side] = (HERE, HERE)) -> ThroughputResult:
     """Start the receivers and the sender, and wait for all of them.
+
+    Args:
+        peer: the measured library.
+        work: what to do.
+        sides: where the sender and all receivers run.
 
     Raises:
         RunFailed: a process failed or gave no result in time.
     """
     placement = place(work.subscribers)
-    parts = [Part("send", placement.first), *(Part("receive", core) for core in placement.others)]
+    receiving = [Part("receive", core, sides[1]) for core in placement.others]
+    parts = [Part("send", placement.first, sides[0]), *receiving]
     sender, *receivers = run_parts(peer, parts, work, work.duration_s + DRAIN_S)
     subscriptions = tuple(
         Received(

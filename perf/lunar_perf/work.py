@@ -44,6 +44,8 @@ class Work:
         reliability: ``reliable`` also means that nothing may be dropped under load (keep_all).
         depth: queue depth a match.
         subscribers: receiving processes.
+        transport: Lunar's transport between hosts; empty: none, or whichever is chosen.
+        address: of the side that pings or sends, for peers that connect to one; empty: both are on this host.
         channel: unique name of this run.
     """
 
@@ -60,6 +62,8 @@ class Work:
     reliability: Reliability = "reliable"
     depth: int = 1024
     subscribers: int = 1
+    transport: str = ""
+    address: str = ""
     channel: str = field(default_factory=new_channel)
 
     def to_json(self) -> str:

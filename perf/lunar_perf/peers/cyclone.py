@@ -1,7 +1,9 @@
-"""cyclonedds-python on the loopback interface: reliable, keep-all, a WaitSet to wait and take() to read.
+"""cyclonedds-python on one interface: reliable, keep-all, a WaitSet to wait and take() to read.
 
-The payload is an ``array[uint8, N]``, which the binding copies as one block; a ``sequence[uint8]`` would be serialised
-element by element (about 100 ms for 1 MiB). Discovery is unicast to this host only.
+The payload of ``cyclonedds`` is an ``array[uint8, N]``: of a fixed size, the binding copies it as one block. That of
+``cyclonedds-sequence`` is a ``sequence[uint8]``, of any size as Lunar's is: the binding serialises it one element
+after the other (about 100 ms for 1 MiB). The interface is the loopback one unless told otherwise; discovery there is
+unicast to this host only.
 """
 
 from __future__ import annotations
@@ -20,16 +22,26 @@ from lunar_perf.stride import stride
 from lunar_perf.work import Work
 
 # Read by the C library when the first participant is made, so it is set before anything of it is imported.
-os.environ["CYCLONEDDS_URI"] = """<CycloneDDS><Domain>
+# On a link with the sizes and watermarks that Lunar uses: only what is done in Python is to differ.
+os.environ["CYCLONEDDS_URI"] = (
+    f"""<CycloneDDS><Domain>
+<General><Interfaces><NetworkInterface name="{os.environ["LUNAR_PERF_INTERFACE"]}"/></Interfaces>
+<MaxMessageSize>65500B</MaxMessageSize><FragmentSize>65000B</FragmentSize></General>
+<Internal><Watermarks><WhcHigh>64MB</WhcHigh><WhcHighInit>4MB</WhcHighInit></Watermarks></Internal>
+</Domain></CycloneDDS>"""
+    if os.environ.get("LUNAR_PERF_INTERFACE")
+    else """<CycloneDDS><Domain>
 <General><Interfaces><NetworkInterface name="lo" multicast="false"/></Interfaces>
 <AllowMulticast>false</AllowMulticast><MaxMessageSize>65500B</MaxMessageSize></General>
 <Discovery><ParticipantIndex>auto</ParticipantIndex><Peers><Peer address="127.0.0.1"/></Peers></Discovery>
 </Domain></CycloneDDS>"""
+)
 
 from cyclonedds.core import InstanceState, Policy, Qos, ReadCondition, SampleState, ViewState, WaitSet
 from cyclonedds.domain import DomainParticipant
 from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.types import array as idl_array
+from cyclonedds.idl.types import sequence as idl_sequence
 from cyclonedds.idl.types import uint8
 from cyclonedds.pub import DataWriter
 from cyclonedds.sub import DataReader
@@ -45,8 +57,8 @@ LONG = duration(seconds=3600)
 class _Endpoints:
     """A writer, a reader or both, matched, and a message type with one byte array of the right size."""
 
-    def __init__(self, work: Work, out: str | None, into: str | None) -> None:
-        fields = [("data", idl_array[uint8, work.size_bytes])]
+    def __init__(self, work: Work, octets: Any, out: str | None, into: str | None) -> None:
+        fields = [("data", octets)]
         self.message: Any = make_dataclass("PerfMessage", fields, bases=(IdlStruct,))
         qos = Qos(Policy.Reliability.Reliable(LONG), Policy.History.KeepAll)
         self._participant = DomainParticipant(DOMAIN)
@@ -78,11 +90,21 @@ class _Endpoints:
 
 
 class Cyclone:
-    """See :class:`lunar_perf.peer.Peer`."""
+    """See :class:`lunar_perf.peer.Peer`.
+
+    Args:
+        sequences: send sequences instead of arrays.
+    """
+
+    def __init__(self, sequences: bool) -> None:
+        self._sequences = sequences
+
+    def _octets(self, work: Work) -> Any:
+        return idl_sequence[uint8] if self._sequences else idl_array[uint8, work.size_bytes]
 
     def ping(self, work: Work, meter: Meter) -> array[int]:
         """Write, wait on the set, take."""
-        ends = _Endpoints(work, "ping", "pong")
+        ends = _Endpoints(work, self._octets(work), "ping", "pong")
         payload = pattern(work.size_bytes)
         message, write, take_one = ends.message(data=payload), ends.writer.write, ends.take_one
         round_trips = array("Q", bytes(8 * work.count))
@@ -101,7 +123,7 @@ class Cyclone:
 
     def pong(self, work: Work, meter: Meter, done: Event) -> None:
         """Write back every sample taken."""
-        ends = _Endpoints(work, "pong", "ping")
+        ends = _Endpoints(work, self._octets(work), "pong", "ping")
         write, take_one = ends.writer.write, ends.take_one
         for _ in range(work.warmup):
             write(take_one())
@@ -113,7 +135,7 @@ class Cyclone:
 
     def send(self, work: Work, meter: Meter, done: Event) -> int:
         """Write until the time is over; a full history blocks the writer."""
-        ends = _Endpoints(work, "stream", None)
+        ends = _Endpoints(work, self._octets(work), "stream", None)
         buffer = stamped(work.size_bytes)
         message, write, pack = ends.message(data=buffer), ends.writer.write, STAMP.pack_into
         step = stride(work.size_bytes)
@@ -137,8 +159,9 @@ class Cyclone:
 
     def receive(self, work: Work, meter: Meter) -> Tally:
         """Take up to 64 samples a call, wait on the set when there are none."""
-        ends = _Endpoints(work, None, "stream")
+        ends = _Endpoints(work, self._octets(work), None, "stream")
         tally, expected, unpack = Tally(), WARM_UP, STAMP.unpack_from
+        number_of = _first_octets if self._sequences else _as_it_is
         reader, condition, waitset = ends.reader, ends.condition, ends.waitset
         meter.start()
         while expected != FINISHED:
@@ -146,7 +169,7 @@ class Cyclone:
             if not samples:
                 waitset.wait(LONG)
             for sample in samples:
-                (sequence,) = unpack(sample.data)
+                (sequence,) = unpack(number_of(sample.data))
                 if sequence == expected:
                     expected += 1
                 else:
@@ -155,6 +178,15 @@ class Cyclone:
         return tally
 
 
+def _as_it_is(data: Any) -> Any:
+    return data
+
+
+def _first_octets(data: Any) -> Any:
+    # A sequence comes as a list.
+    return bytes(data[: STAMP.size])
+
+
 def open_peer(name: str) -> Cyclone:
-    """The peer of that name; there is one."""
-    return Cyclone()
+    """``cyclonedds`` or ``cyclonedds-sequence``."""
+    return Cyclone(name == "cyclonedds-sequence")

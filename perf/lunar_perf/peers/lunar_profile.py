@@ -28,7 +28,7 @@ def depth(work: Work) -> int:
 
 def echo_qos(work: Work) -> lunar.QoS:
     """The default profile, with the reliability and the way of waiting asked for."""
-    return lunar.QoS(reliability=work.reliability, resources=_RESOURCES[work.wait])
+    return lunar.QoS(reliability=work.reliability, resources=_RESOURCES[work.wait], transport=work.transport or None)
 
 
 def stream_qos(work: Work) -> lunar.QoS:
@@ -38,6 +38,7 @@ def stream_qos(work: Work) -> lunar.QoS:
         history="keep_all" if work.reliability == "reliable" else "keep_last",
         depth=depth(work),
         resources=_RESOURCES[work.wait],
+        transport=work.transport or None,
     )
 
 

@@ -1,4 +1,7 @@
-"""zmq.asyncio over ipc, on asyncio's own loop or on uvloop. Sockets and copying as in `pyzmq_blocking`."""
+"""zmq.asyncio over ipc, between hosts over tcp, on asyncio's own loop or on uvloop.
+
+Sockets and copying as in `pyzmq_blocking`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pyzmq over ipc with blocking calls.
+"""pyzmq over ipc with blocking calls; between hosts over tcp.
 
 There and back goes over one DEALER pair (no lock-step, unlike REQ and REP); one way is PUSH to PULL, which blocks at
 the high-water mark instead of dropping. As pyzmq's notes on copying advise, payloads from 64 KiB are sent and received
@@ -21,10 +21,13 @@ from lunar_perf.stride import stride
 from lunar_perf.work import Work
 
 ZERO_COPY_FROM_BYTES = 65536
+_PORT = 47474
 
 
 def endpoint(work: Work) -> str:
-    """An abstract Unix socket: nothing to clean up, nothing outside the machine."""
+    """An abstract Unix socket: nothing to clean up, nothing outside the machine. Between hosts a port of tcp."""
+    if work.address:
+        return f"tcp://{work.address}:{_PORT}"
     return f"ipc://@{work.channel}"
 
 

@@ -1,0 +1,145 @@
+"""The table of numbers of a comparison over a link: every target beside what was measured. Pure.
+
+As in :mod:`lunar_perf.numbers`. Rows without a target of their own are in :func:`facts`.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lunar_perf.link_compare import LinkResults
+from lunar_perf.link_meeting import Meeting, Memory
+from lunar_perf.link_plan import (
+    DDS,
+    LOCAL,
+    LOCAL_NETWORK,
+    LOCAL_SPIN,
+    LOCAL_SPIN_NETWORK,
+    ZMQ,
+    ZMQ_CURVE,
+    key_of,
+)
+from lunar_perf.numbers import Number
+from lunar_perf.percentiles import Spread
+from lunar_perf.plan import LARGE_BYTES, SMALL_BYTES
+from lunar_perf.results import Figures, ratio
+
+UNCHANGED = 1.1
+"""What counts as unchanged: the bus's own figures differ by as much from run to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A figure that no target is set for.
+
+    Attributes:
+        what: what was measured.
+        figure: the figure, with unit.
+        value: the spread of a ratio, or None.
+    """
+
+    what: str
+    figure: str
+    value: Spread | None = None
+
+
+def link_numbers(results: LinkResults) -> list[Number]:
+    """Every row, in the order of the issue that set the targets."""
+    return [
+        _round_trip(results, ZMQ, "pyzmq-asyncio", 1.1, "zmq asyncio, 64 B, p50", "both without CURVE"),
+        _round_trip(results, DDS, "cyclonedds", 0.9, "dds asyncio, 64 B, p50", "theirs blocks, without an event loop"),
+        _stream(results, DDS, "cyclonedds-sequence", 30, "dds, 1 MiB one way", "the same type: a sequence of octets"),
+        _stream(results, ZMQ, "pyzmq", 0.9, "zmq, 1 MiB one way", "both without CURVE; theirs blocks"),
+        _round_trip(results, LOCAL_NETWORK, LOCAL, UNCHANGED, "local, 64 B, p50, range network", "adaptive"),
+        _round_trip(results, LOCAL_SPIN_NETWORK, LOCAL_SPIN, UNCHANGED, "local, 64 B, p50, range network", "spin"),
+        _pair(results),
+        _crowd(results),
+    ]
+
+
+def facts(results: LinkResults) -> list[Fact]:
+    """What is worth knowing beside that."""
+    rows = [
+        _cost(results, "ping-pong", ZMQ_CURVE, ZMQ, SMALL_BYTES, "CURVE, 64 B round trip, p50"),
+        _cost(results, "throughput", ZMQ_CURVE, ZMQ, LARGE_BYTES, "CURVE, 1 MiB one way"),
+        _cost(results, "throughput", ZMQ, "pyzmq-asyncio", LARGE_BYTES, "zmq, 1 MiB one way, to pyzmq.asyncio"),
+        _cost(
+            *(results, "throughput", DDS, "cyclonedds", LARGE_BYTES),
+            "dds, 1 MiB one way, to an array of fixed size in cyclonedds-python",
+        ),
+    ]
+    meetings = (*list(results.pairs.values())[-1:], *([results.crowd] if results.crowd else []))
+    rows.extend(_traffic(meeting) for meeting in meetings)
+    return [row for row in rows if row is not None] + _memory(results)
+
+
+def _round_trip(results: LinkResults, ours: str, theirs: str, target: float, work: str, note: str) -> Number:
+    own, other = (results.runs.p50_us(key_of("ping-pong", label, SMALL_BYTES)) for label in (ours, theirs))
+    return Number(work, "at most", target, f"x {theirs}", ratio(own, other), _us(own), _us(other), note)
+
+
+def _stream(results: LinkResults, ours: str, theirs: str, target: float, work: str, note: str) -> Number:
+    own, other = (results.runs.msgs_per_s(key_of("throughput", label, LARGE_BYTES)) for label in (ours, theirs))
+    return Number(work, "at least", target, f"x {theirs}", ratio(own, other), _rate(own), _rate(other), note)
+
+
+def _pair(results: LinkResults) -> Number:
+    times = [pair.crowd.after_last_ready_s for pair in results.pairs.values()]
+    from_start = [pair.crowd.after_last_start_s for pair in results.pairs.values()]
+    value = Spread.of(times) if times else None
+    note = f"{statistics.median(from_start):.2f} s after the second process was started" if from_start else ""
+    ours = f"{value.median:.2f} s" if value else ""
+    return Number("two hosts matched", "at most", 1, "s after the second node", value, ours, "", note)
+
+
+def _crowd(results: LinkResults) -> Number:
+    crowd = results.crowd.crowd if results.crowd else None
+    value = Spread.of([crowd.after_last_start_s]) if crowd else None
+    note = f"{crowd.after_last_ready_s:.2f} s after the last node" if crowd else ""
+    work = f"{crowd.processes if crowd else 50} processes on 3 hosts matched"
+    ours = f"{value.median:.2f} s" if value else ""
+    return Number(work, "at most", 5, "s after the last start", value, ours, "", note)
+
+
+def _cost(results: LinkResults, kind: str, ours: str, theirs: str, size_bytes: int, what: str) -> Fact | None:
+    if kind == "ping-pong":
+        own, other = (results.runs.p50_us(key_of("ping-pong", each, size_bytes)) for each in (ours, theirs))
+        shown: Callable[[Figures], str] = _us
+    else:
+        own, other = (results.runs.msgs_per_s(key_of("throughput", each, size_bytes)) for each in (ours, theirs))
+        shown = _rate
+    value = ratio(own, other)
+    return None if value is None else Fact(what, f"{shown(own)} to {shown(other)}", value)
+
+
+def _traffic(meeting: Meeting) -> Fact:
+    crowd, traffic = meeting.crowd, meeting.traffic
+    what = f"{crowd.processes} processes on {meeting.hosts} hosts, sent between hosts until all had left"
+    return Fact(what, f"{traffic.packets:,} packets, {traffic.size_bytes:,} bytes")
+
+
+def _memory(results: LinkResults) -> list[Fact]:
+    if not results.memory:
+        return []
+    host, network = ([pair[index] for pair in results.memory.values()] for index in (0, 1))
+
+    def both(of: Callable[[Memory], int]) -> str:
+        before, after = (statistics.median(of(each) for each in side) / 1e6 for side in (host, network))
+        return f"{after - before:+.1f} MB ({before:.1f} to {after:.1f})"
+
+    return [
+        Fact("range network, a process's resident memory (RSS)", both(lambda each: each.rss_bytes)),
+        Fact("range network, its share of that (PSS)", both(lambda each: each.pss_bytes)),
+        Fact("range network, its private memory", both(lambda each: each.private_bytes)),
+        Fact("range network, threads", f"{host[0].threads} to {network[0].threads}"),
+    ]
+
+
+def _us(figures: Figures) -> str:
+    return f"{statistics.median(figures.values()):.2f} us" if figures else ""
+
+
+def _rate(figures: Figures) -> str:
+    return f"{statistics.median(figures.values()):,.1f}/s" if figures else ""

@@ -1,0 +1,121 @@
+"""What a comparison over a link measures, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lunar_perf.plan import LARGE_BYTES, SMALL_BYTES, Kind
+from lunar_perf.work import Wait, Work, new_channel
+
+Place = Literal["link", "link, encrypted", "one host", "one host, range network"]
+"""Two hosts; two hosts with CURVE; both processes on one host, range host; the same with range network."""
+
+ZMQ, ZMQ_CURVE, DDS = "lunar zmq", "lunar zmq, CURVE", "lunar dds"
+LOCAL, LOCAL_SPIN = "lunar shm", "lunar shm spin"
+LOCAL_NETWORK, LOCAL_SPIN_NETWORK = "lunar shm, range network", "lunar shm spin, range network"
+
+SWEEP_BYTES = (64, 1 << 10, 1 << 14, 1 << 18)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMeasurement:
+    """One thing to measure.
+
+    Attributes:
+        label: for people; with the kind and the size it is unique.
+        peer: the library.
+        kind: which of the two tools.
+        place: where the two processes are.
+        work: what they are asked to do. The channel is replaced at each run.
+    """
+
+    label: str
+    peer: str
+    kind: Kind
+    place: Place
+    work: Work
+
+    @property
+    def key(self) -> str:
+        """Results are looked up by it."""
+        return key_of(self.kind, self.label, self.work.size_bytes)
+
+    def fresh_work(self, address: str) -> Work:
+        """The work under a channel that no other run uses, and the address of the first side."""
+        return replace(self.work, channel=new_channel(), address=address)
+
+
+def key_of(kind: Kind, label: str, size_bytes: int) -> str:
+    """Key of a measurement."""
+    return f"{kind}/{label}/{size_bytes}"
+
+
+def link_plan(peers: Collection[str], *, quick: bool, sweep: bool) -> list[LinkMeasurement]:
+    """Everything that the table of numbers needs; for plots a sweep over payload sizes as well.
+
+    Args:
+        peers: libraries to measure besides Lunar, which is always measured.
+        quick: a third of the time for each measurement.
+        sweep: measure round trips over payload sizes too.
+    """
+    count, duration_s = (500, 0.4) if quick else (3000, 1.2)
+    round_trips = [
+        _round_trip(ZMQ, "lunar", SMALL_BYTES, count, transport="zmq"),
+        _round_trip("pyzmq-asyncio", "pyzmq-asyncio", SMALL_BYTES, count),
+        _round_trip(DDS, "lunar", SMALL_BYTES, count, transport="dds"),
+        _round_trip("cyclonedds", "cyclonedds", SMALL_BYTES, count),
+        _round_trip(ZMQ_CURVE, "lunar", SMALL_BYTES, count, place="link, encrypted", transport="zmq"),
+        *_local(count),
+    ]
+    streams = [
+        _stream(ZMQ, "lunar", duration_s, transport="zmq"),
+        _stream("pyzmq", "pyzmq", duration_s),
+        _stream("pyzmq-asyncio", "pyzmq-asyncio", duration_s),
+        _stream(DDS, "lunar", duration_s, transport="dds"),
+        # Its slow serialiser takes longer for each message than Lunar for many.
+        _stream("cyclonedds-sequence", "cyclonedds-sequence", 3 * duration_s, warmup=1),
+        _stream("cyclonedds", "cyclonedds", duration_s),
+        _stream(ZMQ_CURVE, "lunar", duration_s, place="link, encrypted", transport="zmq"),
+    ]
+    if sweep:
+        for size in SWEEP_BYTES[1:]:
+            round_trips += [
+                _round_trip(ZMQ, "lunar", size, count // 4, transport="zmq"),
+                _round_trip("pyzmq-asyncio", "pyzmq-asyncio", size, count // 4),
+                _round_trip(DDS, "lunar", size, count // 4, transport="dds"),
+                _round_trip("cyclonedds", "cyclonedds", size, count // 4),
+            ]
+    return [each for each in (*round_trips, *streams) if each.peer == "lunar" or each.peer in peers]
+
+
+def _local(count: int) -> list[LinkMeasurement]:
+    many = 4 * count
+    return [
+        _round_trip(LOCAL, "lunar", SMALL_BYTES, many, place="one host"),
+        _round_trip(LOCAL_NETWORK, "lunar", SMALL_BYTES, many, place="one host, range network"),
+        _round_trip(LOCAL_SPIN, "lunar", SMALL_BYTES, many, place="one host", wait="spin"),
+        _round_trip(LOCAL_SPIN_NETWORK, "lunar", SMALL_BYTES, many, place="one host, range network", wait="spin"),
+    ]
+
+
+def _round_trip(
+    label: str,
+    peer: str,
+    size_bytes: int,
+    count: int,
+    *,
+    place: Place = "link",
+    transport: str = "",
+    wait: Wait = "adaptive",
+) -> LinkMeasurement:
+    work = Work(size_bytes, count=count, warmup=max(5, count // 10), wait=wait, transport=transport)
+    return LinkMeasurement(label, peer, "ping-pong", place, work)
+
+
+def _stream(
+    label: str, peer: str, duration_s: float, *, place: Place = "link", transport: str = "", warmup: int = 10
+) -> LinkMeasurement:
+    work = Work(LARGE_BYTES, warmup=warmup, duration_s=duration_s, transport=transport)
+    return LinkMeasurement(label, peer, "throughput", place, work)

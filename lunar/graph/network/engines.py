@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineHost", "Flushed"]
 
+# Timers that are due this close together are one: setting one wakes the control thread.
+_CLOSE_TOGETHER_S = 0.0005
+
 _log = logging.getLogger("lunar")
 
 
@@ -90,18 +93,18 @@ class EngineHost:
         with self.lock:
             wait_s = self.engine.work()
         self._flush_dirty()
-        if wait_s is not None and not self._is_due_before(time.monotonic() + wait_s):
-            self._control.post(self._serve_in, wait_s)
+        if wait_s is not None:
+            self._serve_by(time.monotonic() + wait_s)
 
-    def _is_due_before(self, due_s: float) -> bool:
-        return 0 < self._due_s <= due_s
+    def _serve_by(self, due_s: float) -> None:
+        # Set here and not in the control thread: else whoever serves until it has woken would ask for the same again.
+        if not 0 < self._due_s <= due_s + _CLOSE_TOGETHER_S:
+            self._due_s = due_s
+            self._control.post(self._set_timer, due_s)
 
-    def _serve_in(self, wait_s: float) -> None:
-        due_s = time.monotonic() + wait_s
-        if self._is_due_before(due_s):
-            return
-        self._due_s = due_s
-        self._control.call_later(wait_s, partial(self._due, due_s))
+    def _set_timer(self, due_s: float) -> None:
+        if due_s == self._due_s:
+            self._control.call_later(max(0.0, due_s - time.monotonic()), partial(self._due, due_s))
 
     def _due(self, due_s: float) -> None:
         if due_s == self._due_s:

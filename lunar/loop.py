@@ -59,20 +59,24 @@ class _SpinningSelector(selectors.EpollSelector):
         """As the base class. Ready signals are handed to the loop (call_soon) and need no event."""
         if not self._pumps:
             return self._spin_and_select(timeout)
+        if timeout is not None and timeout <= 0:  # there is something to run: not worth the lending
+            return self._serve_ready(self._spin_and_select(timeout))
         pumps = list(self._pumps.values())
         for pump in pumps:
             pump.lend()
         try:
-            events = self._spin_and_select(timeout)
-            # Served here and now: it is a sample that somebody waits for, and the control thread stays asleep.
-            ready = [event for event in events if event[0].fd in self._pumps]
-            if not ready:
-                return events
-            for key, _ in ready:
-                self._pumps[key.fd].serve()
+            return self._serve_ready(self._spin_and_select(timeout))
         finally:
             for pump in pumps:
                 pump.take_back()
+
+    def _serve_ready(self, events: _Events) -> _Events:  # type: ignore[explicit-any]
+        # Served here and now: it is a sample that somebody waits for, and the control thread stays asleep.
+        ready = [event for event in events if event[0].fd in self._pumps]
+        if not ready:
+            return events
+        for key, _ in ready:
+            self._pumps[key.fd].serve()
         if self.waiter is not None:
             self.waiter.dispatch()
         return [event for event in events if event not in ready]

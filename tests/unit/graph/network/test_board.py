@@ -54,6 +54,7 @@ class Surroundings:
     def __init__(self) -> None:
         self.gone: list[RemoteProcess] = []
         self.faults: list[str] = []
+        self.refusals: list[str] = []
         self.script = Script()
         self.matchmaker = Matchmaker(self._links, lambda: None, lambda _s, _f: None)
         self.board = Board(
@@ -62,6 +63,7 @@ class Surroundings:
             self.matchmaker,
             self.gone.append,
             lambda _name, reason: self.faults.append(reason),
+            lambda _process, _by, _of, reason: self.refusals.append(reason),
         )
 
     def _links(self) -> list[RemoteProcess]:
@@ -179,6 +181,7 @@ def test_who_posts_nonsense_is_left_alone(around: Surroundings, record: object) 
         {"kind": "endpoint", "endpoint": {}},
         {"kind": "endpoint"},
         {"kind": "schema", "hash": 1},
+        {"kind": "refusal"},
     ],
 )
 def test_who_posts_nonsense_later_is_gone(around: Surroundings, record: object) -> None:

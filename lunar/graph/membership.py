@@ -83,7 +83,8 @@ def leave(participant: Participant) -> None:
 def graph_snapshot(timeout_s: float = 1.0, domain: int | None = None) -> GraphSnapshot:
     """Tells who is on this host: nodes and their endpoints in one domain.
 
-    Blocks; it joins as a nameless participant, waits until everybody who is there has answered, and leaves.
+    Blocks; it joins as a nameless participant, waits until everybody who is there has answered, and leaves. If the
+    range is the network, it waits about a quarter of a second for those on other hosts, and tells of whom it has heard.
 
     Args:
         timeout_s: After so long, whoever has not answered is listed as unreachable.

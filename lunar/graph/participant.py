@@ -202,7 +202,10 @@ class Participant:
         self.post(self._report_losses, local)
 
     def snapshot(self, timeout_s: float) -> GraphSnapshot:
-        """Waits until everybody who is there now has told everything, then tells who is there."""
+        """Waits until everybody who is there now has told everything, then tells who is there.
+
+        Who is on other hosts nobody knows beforehand: of them it waits for those that answer soon.
+        """
         done = threading.Event()
         result: list[GraphSnapshot] = []
         failure: list[LunarError] = []
@@ -215,7 +218,8 @@ class Participant:
                 failure.append(error)
                 done.set()
                 return
-            if missing and time.monotonic() < give_up_at:
+            unsettled = self._presence is not None and not self._presence.is_settled
+            if (missing or unsettled) and time.monotonic() < give_up_at:
                 self._control.call_later(_LOOK_AGAIN_S, look)
                 return
             result.append(self._describe(missing))

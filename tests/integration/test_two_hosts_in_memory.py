@@ -3,12 +3,14 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import lunar
+import lunar.abc
 from lunar import QoS, events, testing
 from lunar.cli.graph_view import view_topics
 from lunar.cli.pairs import pairs_of
@@ -262,6 +264,28 @@ async def test_what_is_explained_from_the_graph_is_what_the_ends_chose(on: Hosts
         assert [pairs[sub.id].transport for sub in subs] == [None, "memory", "shm"]
         for sub in subs[:2]:
             assert pairs[sub.id].selection == presence.network.selections[pub.id, sub.id]
+
+
+class SlowDiscovery(testing.MemoryDiscovery):
+    """News take their time, as on a network."""
+
+    def __init__(self, site: lunar.abc.Site) -> None:
+        super().__init__(site)
+        self._from_s = time.monotonic() + 0.1
+
+    def take(self) -> list[lunar.abc.News]:
+        return super().take() if time.monotonic() > self._from_s else []
+
+
+async def test_who_looks_right_after_joining_sees_other_hosts_too(on: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    on("a").create_publisher(bytes, "chatter")
+
+    def surroundings_of(_config: Config) -> Surroundings:
+        return Surroundings(("127.0.0.1",), ("lo",), SlowDiscovery, ())
+
+    monkeypatch.setattr(membership, "surroundings_of", surroundings_of)
+    graph = on("b")._participant.snapshot(5)
+    assert [node.full_name for node in graph.nodes] == ["/node_0", "/node_1"]
 
 
 async def test_a_transport_that_is_named_serves(on: Hosts) -> None:

@@ -6,12 +6,13 @@ import hashlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lunar._version import __version__
 from lunar.abc import Site
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from lunar.graph.waiting import Bells
 
 _log = logging.getLogger("lunar")
+
+# Over an idle network the first news come within 50 ms, all of one process together.
+_FIRST_NEWS_S: Final = 0.25
+_QUIET_S: Final = 0.05
 
 __all__ = ["Presence", "Surroundings", "host_key"]
 
@@ -101,6 +106,7 @@ class Presence:
     ) -> None:
         self._control, self._matchmaker, self._schemas = control, matchmaker, schemas
         self._told: set[str] = set()
+        self._began_s = self._heard_s = time.monotonic()
         self._closed = False
         self.missing = dict(surroundings.missing)
         with ExitStack() as undo:
@@ -146,9 +152,14 @@ class Presence:
     def begin(self) -> None:
         """Takes part from now on."""
         self._matchmaker.network = self.network
+        self._heard_s = self._began_s = time.monotonic()
         self.network.start()
         self.board.introduce()
-        self._control.watch(self.board.fileno(), self.board.serve)
+        self._control.watch(self.board.fileno(), self._read_board)
+        self._read_board()
+
+    def _read_board(self, _mask: int = 0) -> None:
+        self._heard_s = time.monotonic()
         self.board.serve()
 
     def _refuse(self, own_id: str, their_id: str, reason: str) -> None:
@@ -156,6 +167,12 @@ class Presence:
             self.board.post_refusal(own_id, their_id, reason)
         else:
             self.board.withdraw_refusal(own_id, their_id)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what other hosts have posted so far will have arrived: nobody says how much that is."""
+        now_s = time.monotonic()
+        return now_s - self._began_s > _FIRST_NEWS_S and now_s - self._heard_s > _QUIET_S
 
     @property
     def processes(self) -> list[RemoteProcess]:

@@ -116,7 +116,8 @@ class Presence:
                     engine = each.open(_site(config, participant_id, surroundings, settings))
                 except TransportUnavailable as error:
                     self.missing[each.name] = str(error)
-                    _log.warning("the transport %s is not used: %s", each.name, error)
+                    # The doctor and explain tell of it: no warning for every process that does not need it.
+                    _log.info("the transport %s is not used: %s", each.name, error)
                     continue
                 undo.callback(engine.close)
                 hosts.append(EngineHost(each.name, each.capabilities, engine, control, bells))

@@ -58,12 +58,18 @@ class EngineHost:
         self._dirty: deque[Flushed] = deque()
         self._due_s = 0.0  # when a timer is set for, monotonic; 0: none
         self._closed = False
+        self._carries = False
 
     def start(self) -> None:
         """Serves the engine from now on. Called in the control thread, as `close` is."""
         self._control.watch(self.engine.fileno(), self._ready)
-        self._bells.add_pump(self)
         self.serve()
+
+    def carry(self) -> None:
+        """A stream is about to be opened: idle loops serve it from now on. Before, lending it would be for nothing."""
+        if not self._carries:
+            self._carries = True
+            self._bells.add_pump(self)
 
     def fileno(self) -> int:
         """See `Pump`."""
@@ -138,6 +144,7 @@ class EngineHost:
                 return
             with self._lending:
                 self._closed = True
-            self._bells.remove_pump(self)
+            if self._carries:
+                self._bells.remove_pump(self)
             self._control.unwatch(self.engine.fileno())
             self.engine.close()

@@ -93,6 +93,7 @@ class IncomingStream(IncomingHandler):
         self._writer: Writer[object] = Writer(None, 0, history, pool_bytes, _nothing, self._grow, _nothing)
         self._end: PublisherEnd = transport.open_publisher(stream.publisher_id, pool_bytes)
         self._end.bind(self._writer)
+        host.carry()
         try:
             with host.lock:
                 self._incoming: Incoming = host.engine.open_incoming(stream, self)

@@ -62,6 +62,7 @@ class OutgoingStream(OutgoingHandler):
         self._pending: Parcel | None = None
         self._last_sequence = self._dropped = self._lost = 0
         self._closed = False
+        host.carry()
         with host.lock:
             self._outgoing: Outgoing = host.engine.open_outgoing(stream, self)
 

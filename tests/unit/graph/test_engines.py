@@ -63,6 +63,7 @@ class Patient(abc.Engine):
 def served(wait_s: float) -> Iterator[tuple[EngineHost, Patient, Counted]]:
     control, bells, engine = Counted(), Bells(), Patient(wait_s)
     host = EngineHost("patient", MemoryTransport().capabilities, engine, control, bells)
+    host.start()
     control.start(host.close)
     try:
         yield host, engine, control

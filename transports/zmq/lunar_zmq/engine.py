@@ -240,7 +240,7 @@ class ZmqEngine(abc.Engine):
         """Has a socket that was sent to looked at if something waits there: its descriptor may not say so any more."""
         if self._working:
             port.touched = True
-        elif port.events() & zmq.POLLIN:
+        elif port.has_message():
             self._dirty.add(port)
             self._wake()
 
@@ -272,7 +272,7 @@ class ZmqEngine(abc.Engine):
         finally:
             self._working = False
         for port in self._ports.values():
-            if port.touched and port.events() & zmq.POLLIN:
+            if port.touched and port.has_message():
                 self._dirty.add(port)
         if self._dirty:
             return 0.0
@@ -290,11 +290,16 @@ class ZmqEngine(abc.Engine):
                 return
 
     def _take_some(self, port: Port) -> bool:
-        """Takes a message from a socket; returns whether there was one."""
-        if self._ports.get(port.fd) is not port or not port.events() & zmq.POLLIN:
+        """Takes a message from a socket, if there is one; returns whether there is another."""
+        if self._ports.get(port.fd) is not port:
             return False
-        port.take()
-        return True
+        # Not asked for first: it is there nearly always, and asking costs as much as receiving.
+        port.touched = False
+        try:
+            port.take()
+        except zmq.Again:
+            return False
+        return self._ports.get(port.fd) is port and port.has_message()
 
     def _tick(self, now_s: float) -> None:
         if now_s >= self._publishing.due_s:

@@ -43,6 +43,8 @@ __all__ = [
 # What a subscriber says is small.
 _LARGEST_OF_SUBSCRIBER_BYTES: Final = 1 << 20
 _LARGEST_OF_PUBLISHER_BYTES: Final = 1 << 32
+# A plain number: of the enumeration, `&` would be a call of a microsecond.
+_POLLIN: Final = int(zmq.POLLIN)
 _COPY_BELOW_BYTES: Final = 64 * 1024
 
 
@@ -62,11 +64,11 @@ class Port:
         self.take = take
         self.touched = True
 
-    def events(self) -> int:
-        """Returns the socket's events (POLLIN, POLLOUT), which is what clears its descriptor."""
+    def has_message(self) -> bool:
+        """Whether something waits to be received; asking is what clears the descriptor."""
         self.touched = False
         events: int = self.socket.getsockopt(zmq.EVENTS)
-        return events
+        return bool(events & _POLLIN)
 
 
 def failure(error: zmq.ZMQError, doing: str) -> LunarError:

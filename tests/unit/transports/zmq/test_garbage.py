@@ -1,7 +1,7 @@
 """Frames from a hostile peer on the allow list: at worst it loses its own streams; nothing is raised at this side."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lunar_zmq import wire
 
@@ -88,6 +88,9 @@ def test_a_publisher_survives_any_subscriber(reliable: bool, frames: list[tuple[
 @pytest.mark.parametrize("reliable", [True, False])
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), PUBLISHER_FRAMES, st.booleans()), max_size=20))
+@example(
+    [(False, bytes.fromhex("01000000 13000000 00000000") + wire.DATA_HEADER.pack(wire.DATA, 2, 0, 1, 0, 0, 0), False)]
+)
 def test_a_subscriber_survives_any_publisher(reliable: bool, frames: list[tuple[bool, bytes, bool]]):
     both = BothEnds(reliable)
     both.open_talker()

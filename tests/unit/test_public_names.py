@@ -40,6 +40,9 @@ NAMES = {
         MemoryDiscovery MemoryTransport
         NUMBERED_BYTES collect conformance isolated lab_unavailable numbered read_number remove_leftovers serve
     """,
+    "lunar.testing.conformance": """
+        BEST_EFFORT_CHECKS BUS_CHECKS Bus BusCheck BusNode BusPublisher BusSubscription CHECKS Check Subject
+    """,
 }
 
 MEMBERS = {

@@ -12,18 +12,36 @@ With pytest::
     def test_the_contract(check: conformance.Check) -> None:
         check(SUBJECT)
 
-A transport whose capabilities promise no reliability takes `BEST_EFFORT_CHECKS`. docs/writing-a-transport.md is the
-guide.
+    @pytest.mark.parametrize("check", conformance.BUS_CHECKS, ids=str)
+    async def test_the_bus(check: conformance.BusCheck, bus: conformance.Bus) -> None:
+        await check(bus)
+
+A transport whose capabilities promise no reliability takes `BEST_EFFORT_CHECKS`, and of `BUS_CHECKS` those that do not
+need it. docs/writing-a-transport.md is the guide.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from lunar.testing.conformance import carrying, ending, room
+from lunar.testing.conformance import carrying, ending, policies, programs, room
+from lunar.testing.conformance.bus import Bus, BusCheck, BusNode, BusPublisher, BusSubscription
 from lunar.testing.conformance.subject import Check, Subject
 
-__all__ = ["BEST_EFFORT_CHECKS", "CHECKS", "Check", "Subject"]
+__all__ = [
+    # Engines
+    "BEST_EFFORT_CHECKS",
+    "CHECKS",
+    "Check",
+    "Subject",
+    # The bus
+    "BUS_CHECKS",
+    "Bus",
+    "BusCheck",
+    "BusNode",
+    "BusPublisher",
+    "BusSubscription",
+]
 
 _BOTH: Final = (
     ending.a_transport_describes_itself,
@@ -68,3 +86,33 @@ CHECKS: Final = BEST_EFFORT_CHECKS + tuple(
     Check(f"{each.__name__}[reliable]", each, needs_reliable=True) for each in (*_BOTH, *_RELIABLE_ONLY)
 )
 """All checks of engines."""
+
+BUS_CHECKS: Final = (
+    BusCheck(policies.best_effort_arrives_in_order_or_is_counted, needs_reliable=False),
+    BusCheck(policies.profiles_that_do_not_go_together_are_told_at_both_ends, needs_reliable=False),
+    *(
+        BusCheck(each)
+        for each in (
+            policies.reliable_messages_arrive_once_and_in_order,
+            policies.a_reliable_publisher_serves_who_asks_for_less,
+            policies.keep_all_loses_nothing_and_makes_its_publisher_wait,
+            policies.keep_last_keeps_the_newest_and_counts_the_others,
+            policies.a_late_joiner_gets_the_history_that_both_depths_allow,
+            policies.who_asks_for_no_history_gets_none,
+            policies.a_deadline_that_is_missed_is_told_at_both_ends,
+            policies.a_message_that_is_too_old_is_not_delivered,
+            policies.a_manual_publisher_that_goes_quiet_has_lost_its_liveliness,
+            policies.a_sign_of_life_without_a_message_counts,
+            policies.a_publisher_that_says_goodbye_has_not_lost_its_liveliness,
+            programs.a_large_message_arrives,
+            programs.every_subscription_on_every_host_gets_each_message_once,
+            programs.many_topics_and_ends_are_kept_apart,
+            programs.receiving_can_be_cancelled_at_any_time,
+            programs.publishing_can_be_cancelled_at_any_time,
+            programs.closing_an_end_and_making_another_matches_again,
+            programs.a_publisher_that_waits_goes_on_when_its_subscription_is_closed,
+            programs.what_was_published_arrives_though_its_publisher_is_closed,
+        )
+    ),
+)
+"""All checks of the bus."""

@@ -7,6 +7,7 @@ swallow it.
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lunar.abc import IncomingHandler, OutgoingHandler, Parcel
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "Talker", "content"]
 
 
+@lru_cache(maxsize=1)  # both ends ask, and 64 MiB take a while
 def content(number: int, size_bytes: int) -> bytes:
     """A payload that depends on its sequence number."""
     pattern = b"%d," % number

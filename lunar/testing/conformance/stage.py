@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Flow", "Host", "Stage"]
 
 # A turn is to take about a millisecond; this much on a busy machine is a call that blocks.
-_BLOCKED_S: Final = 2.0
+_BLOCKED_S: Final = 5.0
 
 
 class Host:

@@ -1,6 +1,8 @@
 """The conformance suite over every transport between hosts."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from lunar.graph import membership
 from lunar.graph.network.presence import Surroundings
 from lunar.testing import conformance
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "transport"
 # One that another test run on this machine hardly has.
 DOMAIN = 20 + os.getpid() % 200
 SUBJECTS: Mapping[str, conformance.Subject] = {
@@ -36,6 +39,14 @@ def test_engines_keep_the_contract(check: conformance.Check, name: str) -> None:
 def test_64_mib_arrive(name: str) -> None:
     [check] = [check for check in conformance.CHECKS if check.name == "messages_of_all_sizes_arrive[reliable]"]
     check(replace(SUBJECTS[name], largest_bytes=64 << 20))
+
+
+def test_the_example_of_a_transport_passes_its_own_tests() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_toy_udp.py"]
+    run = subprocess.run(command, cwd=EXAMPLE, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert run.returncode == 0, run.stdout
+    assert f"{len(conformance.BEST_EFFORT_CHECKS)} passed" in run.stdout
 
 
 class HostsOfThisProcess:
@@ -80,7 +91,7 @@ def with_what_is_not_kept_yet(check: conformance.BusCheck) -> ParameterSet:
     return pytest.param(check, id=str(check), marks=marks)
 
 
-@pytest.mark.parametrize("check", map(with_what_is_not_kept_yet, conformance.BUS_CHECKS))
+@pytest.mark.parametrize("check", [with_what_is_not_kept_yet(check) for check in conformance.BUS_CHECKS])
 @pytest.mark.parametrize("name", SUBJECTS)
 async def test_nodes_on_two_hosts_get_what_profiles_promise(
     check: conformance.BusCheck, bus: HostsOfThisProcess

@@ -134,6 +134,7 @@ def test_a_closed_stream_is_told_at_either_end(start: Start) -> None:
 def test_a_killed_publisher_is_noticed(start: Start) -> None:
     a, b = start(A, "1.5"), start(B, "1.5")
     connect(a, b)
+    assert until(b, "r.log", A)["log"] == ["started 0 0"]
     a.kill()
     assert until(b, "len(r.log) == 2", A)["log"] == ["started 0 0", "stopped"]
 

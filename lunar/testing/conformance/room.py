@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import time
 from typing import TYPE_CHECKING, Final
 
 from lunar.testing.conformance.subject import require
@@ -39,7 +40,9 @@ def a_full_receiver_stops_its_sender_and_loses_nothing(stage: Stage) -> None:
 
 def _send_until_refused(stage: Stage, flow: Flow) -> int:
     talker = flow.talker
+    end_s = time.monotonic() + stage.subject.patience_s
     while not talker.refused:
+        require(time.monotonic() < end_s, "the sender always finds room again though nothing is delivered")
         talker.send_numbered(_PARCEL_BYTES)
         require(talker.sequence < _MOST_PARCELS, f"the sender takes {_MOST_PARCELS} parcels though none is delivered")
         if talker.sequence % 16 == 0:

@@ -165,7 +165,7 @@ class Stage:
         end_s = time.monotonic() + self.subject.patience_s
         while not happened():
             left_s = end_s - time.monotonic()
-            require(left_s > 0, f"not within {self.subject.patience_s:g} s: {what}{self._told()}")
+            require(left_s > 0, f"not within {self.subject.patience_s:g} s: {what}")
             self._turn([only] if only is not None else self.hosts, left_s, happened)
 
     def pass_time(self, seconds: float) -> None:
@@ -187,12 +187,10 @@ class Stage:
                 most_s = min(most_s, wait_s)
             if host.is_open:  # a handler may have closed it
                 poll.register(host.engine.fileno(), select.POLLIN)
+        complaints = self.complaints()
+        require(not complaints, "; ".join(dict.fromkeys(complaints)))
         if not happened():
             poll.poll(most_s * 1000)
-
-    def _told(self) -> str:
-        complaints = self.complaints()
-        return f" (noted: {'; '.join(dict.fromkeys(complaints))})" if complaints else ""
 
     # ---- sending --------------------------------------------------------------------------------------------------
 

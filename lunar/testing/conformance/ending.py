@@ -298,6 +298,6 @@ def closing_leaves_no_descriptor_open(stage: Stage) -> None:
         flow.talker.close()
         flow.receiver.close()
         stay.engine.forget(flow.receiver.id)
-        stage.pass_time(0.3)
+        stage.pass_time(0.15)
         held.append(len(os.listdir("/proc/self/fd")))
     require(held[-1] <= held[0], f"descriptors stay open: {held} after one, two and three meetings")

@@ -179,13 +179,13 @@ async def a_sign_of_life_without_a_message_counts(bus: Bus) -> None:
     """`assert_liveliness` keeps a publisher alive at the other end, as a message does."""
     here, there = bus.node("a"), bus.node("b")
     async with Watch(there) as told:
-        qos = QoS(liveliness="manual_by_topic", lease_s=1.0)
+        qos = QoS(liveliness="manual_by_topic", lease_s=0.5)
         publisher = here.create_publisher(bytes, "alive", qos=qos)
         subscription = there.create_subscription(bytes, "alive", qos=qos)
         await meet(publisher, subscription)
-        for _ in range(25):
+        for _ in range(20):
             publisher.assert_liveliness()
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.04)
         require(not told.seen("LivelinessLost"), "a publisher that gives signs of life has lost its liveliness there")
 
 

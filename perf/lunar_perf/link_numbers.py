@@ -19,6 +19,7 @@ from lunar_perf.link_plan import (
     LOCAL_SPIN_NETWORK,
     ZMQ,
     ZMQ_CURVE,
+    ZMQ_LOANED,
     key_of,
 )
 from lunar_perf.numbers import Number
@@ -64,6 +65,7 @@ def facts(results: LinkResults) -> list[Fact]:
     rows = [
         _cost(results, "ping-pong", ZMQ_CURVE, ZMQ, SMALL_BYTES, "CURVE, 64 B round trip, p50"),
         _cost(results, "throughput", ZMQ_CURVE, ZMQ, LARGE_BYTES, "CURVE, 1 MiB one way"),
+        _cost(results, "throughput", ZMQ_LOANED, "pyzmq", LARGE_BYTES, "zmq, 1 MiB one way, loaned, to pyzmq"),
         _cost(results, "throughput", ZMQ, "pyzmq-asyncio", LARGE_BYTES, "zmq, 1 MiB one way, to pyzmq.asyncio"),
         _cost(
             *(results, "throughput", DDS, "cyclonedds", LARGE_BYTES),

@@ -12,7 +12,7 @@ from lunar_perf.work import Wait, Work, new_channel
 Place = Literal["link", "link, encrypted", "one host", "one host, range network"]
 """Two hosts; two hosts with CURVE; both processes on one host, range host; the same with range network."""
 
-ZMQ, ZMQ_CURVE, DDS = "lunar zmq", "lunar zmq, CURVE", "lunar dds"
+ZMQ, ZMQ_CURVE, ZMQ_LOANED, DDS = "lunar zmq", "lunar zmq, CURVE", "lunar zmq, loaned", "lunar dds"
 LOCAL, LOCAL_SPIN = "lunar shm", "lunar shm spin"
 LOCAL_NETWORK, LOCAL_SPIN_NETWORK = "lunar shm, range network", "lunar shm spin, range network"
 
@@ -72,6 +72,7 @@ def link_plan(peers: Collection[str], *, quick: bool, sweep: bool) -> list[LinkM
     streams = [
         _stream(ZMQ, "lunar", duration_s, transport="zmq"),
         _stream("pyzmq", "pyzmq", duration_s),
+        _stream(ZMQ_LOANED, "lunar", duration_s, transport="zmq", loan=True),
         _stream("pyzmq-asyncio", "pyzmq-asyncio", duration_s),
         _stream(DDS, "lunar", duration_s, transport="dds"),
         # Its slow serialiser takes longer for each message than Lunar for many.
@@ -115,7 +116,14 @@ def _round_trip(
 
 
 def _stream(
-    label: str, peer: str, duration_s: float, *, place: Place = "link", transport: str = "", warmup: int = 10
+    label: str,
+    peer: str,
+    duration_s: float,
+    *,
+    place: Place = "link",
+    transport: str = "",
+    warmup: int = 10,
+    loan: bool = False,
 ) -> LinkMeasurement:
-    work = Work(LARGE_BYTES, warmup=warmup, duration_s=duration_s, transport=transport)
+    work = Work(LARGE_BYTES, warmup=warmup, duration_s=duration_s, transport=transport, loan=loan)
     return LinkMeasurement(label, peer, "throughput", place, work)

@@ -44,10 +44,28 @@ class BusChild:
         for number in range(first, first + count):
             await publisher.publish(numbered(number, size_bytes))
 
-    async def receive(self, topic: str, count: int) -> list[int]:
+    async def receive(self, topic: str, count: int, within_s: float = 20) -> list[int]:
         """Receives so many, checks each and returns their numbers."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(within_s):
             return [read_number(await self._subscriptions[topic].receive()) for _ in range(count)]
+
+    async def receive_until(self, topic: str, last: int) -> list[int]:
+        """Receives up to the message with this number, and returns what came."""
+        got: list[int] = []
+        async with asyncio.timeout(20):
+            while not got or got[-1] != last:
+                got.append(read_number(await self._subscriptions[topic].receive()))
+        return got
+
+    async def wait_for_losses(self, count: int) -> None:
+        """Returns when the node was told of so many losses."""
+
+        def told() -> int:
+            return sum(event.count for event in self._seen.events if isinstance(event, events.SamplesLost))
+
+        async with asyncio.timeout(20):
+            while told() < count:
+                await self._seen.wait_for(len(self._seen.events) + 1, timeout_s=20)
 
     async def echo(self, ping: str, pong: str, count: int) -> None:
         """Publishes what it receives."""

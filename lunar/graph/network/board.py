@@ -212,7 +212,7 @@ class Board:
         process = self.processes.pop(source, None)
         if process is None:
             return
-        process.closed = True
+        process.closed, process.lost = True, died
         for remote in list(process.endpoints.values()):
             self._matchmaker.remote_removed(process, remote, died=died)
         process.endpoints.clear()

@@ -89,10 +89,9 @@ class IncomingStream(IncomingHandler):
         self._newest = 0
         self._lost = self._dropped = self._invalid = 0
         self._closed = False
-        history = stream.qos.depth if stream.qos.durability == "transient_local" else 0
-        self._writer: Writer[object] = Writer(None, 0, history, pool_bytes, _nothing, self._grow, _nothing)
-        self._end: PublisherEnd = transport.open_publisher(stream.publisher_id, pool_bytes)
-        self._end.bind(self._writer)
+        self._transport, self._pool_bytes = transport, pool_bytes
+        self._parked = self._held_back = False
+        self._open_writer()
         host.carry()
         try:
             with host.lock:
@@ -101,6 +100,18 @@ class IncomingStream(IncomingHandler):
             self._writer._close()
             self._end.close()
             raise
+
+    def _open_writer(self) -> None:
+        history = self.stream.qos.depth if self.stream.qos.durability == "transient_local" else 0
+        self._writer: Writer[object] = Writer(None, 0, history, self._pool_bytes, _nothing, self._grow, _nothing)
+        self._end: PublisherEnd = self._transport.open_publisher(self.stream.publisher_id, self._pool_bytes)
+        self._end.bind(self._writer)
+
+    def _close_writer(self) -> None:
+        self._writer._close()
+        self._end.close()
+        self._loopback.forget(self.stream.publisher_id)
+        self.takers.clear()
 
     def _grow(self, size_class: int, chunk_bytes: int) -> None:
         self._end.grow(size_class, chunk_bytes)
@@ -113,7 +124,7 @@ class IncomingStream(IncomingHandler):
 
     def deliver(self, parcel: Parcel) -> bool:
         """See `lunar.abc.IncomingHandler`."""
-        if not self._started:
+        if not self._started or self._parked or self._held_back:
             return False  # the control thread has still to hear of the start
         if parcel.sequence_number <= self._writer._sequence:
             return True
@@ -189,6 +200,9 @@ class IncomingStream(IncomingHandler):
         """Feeds a subscription from now on."""
         taker = self.takers[local.info.id] = Taker(local, terms)
         self._open_takers()
+        if self._held_back:
+            self._held_back = False
+            self._resume()
         return taker
 
     def _open_takers(self) -> None:
@@ -224,6 +238,20 @@ class IncomingStream(IncomingHandler):
                 self._incoming.resume()
             self.host.serve()
 
+    def park(self) -> None:
+        """Ends its subscriptions' queues as `close` does, but not the stream: what comes next is left to the engine."""
+        with self.host.lock:
+            self._parked = True
+            self._close_writer()
+
+    def unpark(self) -> None:
+        """Goes on where it was parked, with the first subscription that is added."""
+        with self.host.lock:
+            last_sequence = self._writer._sequence
+            self._open_writer()
+            self._writer._sequence = last_sequence
+            self._parked, self._held_back = False, True
+
     def close(self) -> None:
         """Ends the stream; what its subscriptions have queued they can still take."""
         if self._closed:
@@ -231,10 +259,8 @@ class IncomingStream(IncomingHandler):
         self._closed = True
         with self.host.lock:
             self._incoming.close()
-        self._writer._close()
-        self._end.close()
-        self._loopback.forget(self.stream.publisher_id)
-        self.takers.clear()
+        if not self._parked:
+            self._close_writer()
 
 
 def _nothing(*_told: object) -> None:

@@ -36,6 +36,9 @@ _log = logging.getLogger("lunar")
 _DRAIN_AT_MOST_S = 1.0
 _LOOK_AGAIN_S = 0.005
 
+# How long what may not be lost is kept for a process that has vanished: so long its publisher may have to wait.
+_PARK_S: Final = 10.0
+
 # Until what was refused is tried again.
 _TRY_AGAIN_S: Final = 1.0
 
@@ -82,6 +85,9 @@ class Network(NetworkMatches):
         self._outgoing: dict[_Key, OutgoingStream] = {}
         self._draining: dict[_Key, OutgoingStream] = {}  # of publishers that are closed
         self._incoming: dict[_Key, IncomingStream] = {}
+        # Of processes that have vanished: they may come back with the cable.
+        self._parked_outgoing: dict[_Key, OutgoingStream] = {}
+        self._parked_incoming: dict[_Key, IncomingStream] = {}
         self._processes: dict[_Key, RemoteProcess] = {}
         self.selections: dict[tuple[str, str], Selection] = {}
         self._refusals: dict[tuple[str, str], str] = {}  # by the ids of our endpoint and of theirs
@@ -100,7 +106,7 @@ class Network(NetworkMatches):
             local.notify(events.NoTransport(local.info, remote, self._why_none(local.info, remote)))
             return
         key = (local.info.id, process.id, host.name)
-        stream = self._outgoing.get(key)
+        stream = self._outgoing.get(key) or self._unpark_outgoing(key, process)
         if stream is None:
             try:
                 stream = OutgoingStream(
@@ -123,7 +129,7 @@ class Network(NetworkMatches):
             local.notify(events.NoTransport(local.info, remote, self._why_none(remote, local.info)))
             return
         key = (remote.id, process.id, host.name)
-        stream = self._incoming.get(key)
+        stream = self._incoming.get(key) or self._unpark_incoming(key, process)
         if stream is None:
             try:
                 stream = IncomingStream(
@@ -134,7 +140,7 @@ class Network(NetworkMatches):
                     self._pool_bytes,
                     self._control.post,
                     self._control.call_later,
-                    partial(self._opened, process, remote),
+                    partial(self._opened, key, remote),
                     self._lost_some,
                     partial(self._broken, process),
                 )
@@ -149,6 +155,8 @@ class Network(NetworkMatches):
         """See `NetworkMatches`."""
         for key in [key for key in self._outgoing if key[0] == endpoint_id]:
             self._draining[key] = self._outgoing.pop(key)
+        for key in [key for key in self._parked_outgoing if key[0] == endpoint_id]:
+            self._parked_outgoing.pop(key).close()
         for incoming_key, stream in list(self._incoming.items()):
             if endpoint_id in stream.takers:
                 self._remove_taker(incoming_key, endpoint_id)
@@ -158,7 +166,10 @@ class Network(NetworkMatches):
         """See `NetworkMatches`."""
         if remote.kind == "publisher":
             for key in [key for key in self._incoming if key[:2] == (remote.id, process.id)]:
-                self._close_incoming(key)
+                if process.lost and _may_lose_nothing(self._incoming[key].stream):
+                    self._park_incoming(key)
+                else:
+                    self._close_incoming(key)
         else:
             for outgoing_key, stream in list(self._outgoing.items()):
                 if outgoing_key[1] == process.id and remote.id in stream.remotes:
@@ -276,7 +287,13 @@ class Network(NetworkMatches):
         stream = self._outgoing.get(key)
         if stream is not None:
             stream.remotes.pop(remote_id, None)
-            if not stream.remotes:
+            if stream.remotes:
+                return
+            if self._processes[key].lost and _may_lose_nothing(stream.stream):
+                self._parked_outgoing[key] = self._outgoing.pop(key)
+                del self._processes[key]
+                self._control.call_later(_PARK_S, partial(self._expire, key, stream))
+            else:
                 self._close_outgoing(key)
 
     def _close_outgoing(self, key: _Key) -> None:
@@ -286,8 +303,9 @@ class Network(NetworkMatches):
 
     # ---- incoming -------------------------------------------------------------------------------------------------
 
-    def _opened(self, process: RemoteProcess, remote: EndpointInfo, stream: IncomingStream, taker: Taker) -> None:
-        if taker.receiving is None or taker.local.reader._closed:
+    def _opened(self, key: _Key, remote: EndpointInfo, stream: IncomingStream, taker: Taker) -> None:
+        process = self._processes.get(key)
+        if process is None or taker.receiving is None or taker.local.reader._closed:
             return
         taker.local.reader._attach(taker.receiving)
         made = SubscriptionMatch(process, remote, taker.receiving, partial(stream.upstream, taker))
@@ -311,20 +329,64 @@ class Network(NetworkMatches):
         self._processes.pop(key, None)
         stream.close()
 
+    # ---- parking --------------------------------------------------------------------------------------------------
+
+    def _park_incoming(self, key: _Key) -> None:
+        stream = self._parked_incoming[key] = self._incoming.pop(key)
+        del self._processes[key]
+        stream.park()
+        self._control.call_later(_PARK_S, partial(self._expire, key, stream))
+
+    def _unpark_outgoing(self, key: _Key, process: RemoteProcess) -> OutgoingStream | None:
+        stream = self._parked_outgoing.pop(key, None)
+        if stream is None or stream.stream.address != process.addresses[key[2]]:
+            if stream is not None:
+                stream.close()
+            return None
+        self._outgoing[key], self._processes[key] = stream, process
+        return stream
+
+    def _unpark_incoming(self, key: _Key, process: RemoteProcess) -> IncomingStream | None:
+        stream = self._parked_incoming.pop(key, None)
+        if stream is None or stream.stream.address != process.addresses[key[2]]:
+            if stream is not None:
+                stream.close()
+            return None
+        self._incoming[key], self._processes[key] = stream, process
+        stream.unpark()
+        return stream
+
+    def _expire(self, key: _Key, stream: OutgoingStream | IncomingStream) -> None:
+        """Gives up on a process that has vanished, unless it came back."""
+        if self._parked_outgoing.get(key) is stream:
+            self._parked_outgoing.pop(key).close()
+        elif self._parked_incoming.get(key) is stream:
+            self._parked_incoming.pop(key).close()
+        else:
+            return
+        if not any(other[1] == key[1] for other in (*self._outgoing, *self._incoming)):
+            self._forget(key[1])
+
     # ---- the end --------------------------------------------------------------------------------------------------
 
     def forget(self, process: RemoteProcess) -> None:
         """A process is gone; its endpoints were removed."""
+        self._forget(process.id)
+
+    def _forget(self, process_id: str) -> None:
+        if any(key[1] == process_id for key in (*self._parked_outgoing, *self._parked_incoming)):
+            return  # until they have expired
         for host in self.hosts.values():
             with host.lock:
-                host.engine.forget(process.id)
+                host.engine.forget(process_id)
 
     def close(self) -> None:
         """Closes every stream and engine."""
         for key in list(self._outgoing):
             self._close_outgoing(key)
-        while self._draining:
-            self._draining.popitem()[1].close()
+        for left in (self._draining, self._parked_outgoing, self._parked_incoming):
+            while left:
+                left.popitem()[1].close()
         for key in list(self._incoming):
             self._close_incoming(key)
         for host in self.hosts.values():
@@ -336,6 +398,12 @@ class Network(NetworkMatches):
         for host in self.hosts.values():
             host.engine.close_after_fork()
         self._loopback.close()
+
+
+def _may_lose_nothing(stream: Stream) -> bool:
+    # A sample that expires meanwhile would be counted by two matches.
+    qos = stream.qos
+    return stream.reliable and qos.history == "keep_all" and qos.lifespan_s is None
 
 
 def _stream(publisher: EndpointInfo, process: RemoteProcess, host: EngineHost) -> Stream:

@@ -40,6 +40,7 @@ class RemoteProcess:
         receivers: None: it shares no memory with us.
         said_bye: It has taken everything back before it went.
         closed: It is gone.
+        lost: It is, without having said so: maybe only the network is.
 
     Raises:
         PeerFault: The record is not one.
@@ -61,7 +62,7 @@ class RemoteProcess:
         self.endpoints: dict[str, EndpointInfo] = {}
         self.schemas = SchemaTexts()
         self.receivers: dict[str, abc.ReceiverEnd] = {}
-        self.said_bye = self.closed = False
+        self.said_bye = self.closed = self.lost = False
 
     def __str__(self) -> str:
         return f"the process with pid {self.pid} on {self.host}"

@@ -106,6 +106,30 @@ async def test_only_one_side_may_have_lost_sight(pair: Pair, boards: list[Board]
     assert got == list(range(COUNT))
 
 
+async def test_it_may_vanish_again_and_again(pair: Pair, boards: list[Board]) -> None:
+    here, there = pair
+    pub = here.create_publisher(bytes, "log", qos=COMPLETE)
+    subs = [there.create_subscription(bytes, "log", qos=COMPLETE) for _ in range(2)]
+    for sub in subs:
+        await sub.wait_for_publishers(timeout_s=10)
+    publishing = asyncio.create_task(publish(pub))
+    got: list[list[int]] = [[], []]
+    for count in (10, 10, 10, 10, 10, COUNT - 50):
+        # Together: who may lose nothing waits for the slower one.
+        received = await asyncio.gather(*(_receive(sub, count) for sub in subs))
+        for numbers, more in zip(got, received, strict=True):
+            numbers.extend(more)
+        for board in boards:
+            board.vanish()
+            board.reappear()
+    await publishing
+    assert got == [list(range(COUNT))] * 2
+
+
+async def _receive(sub: lunar.Subscription[memoryview], count: int) -> list[int]:
+    return [int(bytes(await sub.receive())) for _ in range(count)]
+
+
 async def test_nobody_waits_for_ever(pair: Pair, boards: list[Board], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "_PARK_S", 0.1)
     here, there = pair

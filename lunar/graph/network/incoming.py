@@ -46,6 +46,10 @@ class Taker:
         self.receiving: ReaderMatch | None = None
         self.before: dict[LossCause, int] = {}
 
+    def is_draining(self) -> bool:
+        """Whether the subscription, which has lost its stream, has still to take what came before."""
+        return self.receiving is not None and not self.local.reader._closed and self.receiving.queued > 0
+
 
 class IncomingStream(IncomingHandler):
     """A writer of this process, fed by an engine.
@@ -90,7 +94,8 @@ class IncomingStream(IncomingHandler):
         self._lost = self._dropped = self._invalid = 0
         self._closed = False
         self._transport, self._pool_bytes = transport, pool_bytes
-        self._parked = self._held_back = False
+        self._parked = False
+        self._left: list[Taker] = []  # when it was parked, and to be drained before anything new comes
         self._open_writer()
         host.carry()
         try:
@@ -124,7 +129,7 @@ class IncomingStream(IncomingHandler):
 
     def deliver(self, parcel: Parcel) -> bool:
         """See `lunar.abc.IncomingHandler`."""
-        if not self._started or self._parked or self._held_back:
+        if not self._started or self._parked:
             return False  # the control thread has still to hear of the start
         if parcel.sequence_number <= self._writer._sequence:
             return True
@@ -200,13 +205,10 @@ class IncomingStream(IncomingHandler):
         """Feeds a subscription from now on."""
         taker = self.takers[local.info.id] = Taker(local, terms)
         self._open_takers()
-        if self._held_back:
-            self._held_back = False
-            self._resume()
         return taker
 
     def _open_takers(self) -> None:
-        if not self._started or self._closed:
+        if not self._started or self._closed or self._parked:
             return
         with self.host.lock:
             history_is_over = self._writer._sequence >= self._newest
@@ -241,16 +243,31 @@ class IncomingStream(IncomingHandler):
     def park(self) -> None:
         """Ends its subscriptions' queues as `close` does, but not the stream: what comes next is left to the engine."""
         with self.host.lock:
+            self._left += self.takers.values()
+            if self._parked:  # it came back, but had not yet gone on
+                self.takers.clear()
+                return
             self._parked = True
             self._close_writer()
 
     def unpark(self) -> None:
-        """Goes on where it was parked, with the first subscription that is added."""
+        """Goes on where it was parked, soon: once all subscriptions were added and have taken what was left to them."""
+        self._call_later(_LOOK_AGAIN_S, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._closed or not self._parked or not self.takers:
+            return
+        self._left = [taker for taker in self._left if taker.is_draining()]
+        if self._left:
+            self._call_later(_LOOK_AGAIN_S, self._go_on)
+            return
         with self.host.lock:
             last_sequence = self._writer._sequence
             self._open_writer()
             self._writer._sequence = last_sequence
-            self._parked, self._held_back = False, True
+            self._parked = False
+            self._open_takers()
+        self._resume()
 
     def close(self) -> None:
         """Ends the stream; what its subscriptions have queued they can still take."""

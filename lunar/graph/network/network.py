@@ -88,6 +88,7 @@ class Network(NetworkMatches):
         # Of processes that have vanished: they may come back with the cable.
         self._parked_outgoing: dict[_Key, OutgoingStream] = {}
         self._parked_incoming: dict[_Key, IncomingStream] = {}
+        self._expires_s: dict[_Key, float] = {}  # when what is or was parked is given up
         self._processes: dict[_Key, RemoteProcess] = {}
         self.selections: dict[tuple[str, str], Selection] = {}
         self._refusals: dict[tuple[str, str], str] = {}  # by the ids of our endpoint and of theirs
@@ -292,7 +293,7 @@ class Network(NetworkMatches):
             if self._processes[key].lost and _may_lose_nothing(stream.stream):
                 self._parked_outgoing[key] = self._outgoing.pop(key)
                 del self._processes[key]
-                self._control.call_later(_PARK_S, partial(self._expire, key, stream))
+                self._expire_later(key, stream)
             else:
                 self._close_outgoing(key)
 
@@ -335,7 +336,11 @@ class Network(NetworkMatches):
         stream = self._parked_incoming[key] = self._incoming.pop(key)
         del self._processes[key]
         stream.park()
-        self._control.call_later(_PARK_S, partial(self._expire, key, stream))
+        self._expire_later(key, stream)
+
+    def _expire_later(self, key: _Key, stream: OutgoingStream | IncomingStream) -> None:
+        due_s = self._expires_s[key] = time.monotonic() + _PARK_S
+        self._control.call_later(_PARK_S, partial(self._expire, key, stream, due_s))
 
     def _unpark_outgoing(self, key: _Key, process: RemoteProcess) -> OutgoingStream | None:
         stream = self._parked_outgoing.pop(key, None)
@@ -356,8 +361,11 @@ class Network(NetworkMatches):
         stream.unpark()
         return stream
 
-    def _expire(self, key: _Key, stream: OutgoingStream | IncomingStream) -> None:
-        """Gives up on a process that has vanished, unless it came back."""
+    def _expire(self, key: _Key, stream: OutgoingStream | IncomingStream, due_s: float) -> None:
+        """Gives up on a process that has vanished, unless it came back, even if it vanished again since."""
+        if self._expires_s.get(key) != due_s:
+            return
+        del self._expires_s[key]
         if self._parked_outgoing.get(key) is stream:
             self._parked_outgoing.pop(key).close()
         elif self._parked_incoming.get(key) is stream:

@@ -85,7 +85,14 @@ def _find(folder: str, config_home: str | None) -> Path | None:
     places = [parent / FILE_NAME for parent in (Path(folder), *Path(folder).parents)]
     if config_home is not None:
         places.append(Path(config_home, "lunar", FILE_NAME))
-    return next((path for path in places if path.is_file()), None)
+    return next((path for path in places if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:  # a folder that this process may not look into, be it its user's home, is none of its own
+        return False
 
 
 @lru_cache(maxsize=16)

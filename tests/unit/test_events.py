@@ -12,6 +12,7 @@ from lunar.events import (
     IncompatibleQoS,
     LivelinessLost,
     Matched,
+    NoTransport,
     PeerFaulted,
     SamplesLost,
     TypeMismatch,
@@ -41,6 +42,11 @@ EXAMPLES: list[tuple[Event, str, str]] = [
         TypeMismatch(HERE, THERE),
         "warning",
         f"type mismatch, no match: {HERE_TEXT} and {THERE_TEXT}: here bytes (abababab), there Image (cdcdcdcd)",
+    ),
+    (
+        NoTransport(HERE, THERE, "zmq: it has no key"),
+        "warning",
+        f"no transport, no match: {HERE_TEXT} and {THERE_TEXT}: zmq: it has no key",
     ),
     (
         SamplesLost(HERE, THERE, 1, "overwritten"),

@@ -8,9 +8,13 @@ is asyncio's own loop; a plain loop or uvloop works as well and is woken through
 from __future__ import annotations
 
 import asyncio
+import os
 import selectors
+import signal
+import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -166,6 +170,30 @@ def new_event_loop(loop: LoopKind = "auto") -> asyncio.AbstractEventLoop:
             raise ValueError(f"loop={loop!r} is not one of 'auto', 'lunar', 'asyncio', 'uvloop'")
 
 
+@contextmanager
+def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Lets a Ctrl-C that comes just before asyncio's loop goes to sleep end that sleep.
+
+    Its handler, which cancels the main task, is Python and runs when the call that sleeps returns: something has to
+    make it return. uvloop does so by itself.
+    """
+    if not isinstance(loop, asyncio.SelectorEventLoop) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        loop.add_reader(reading, os.read, reading, 4096)
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(reading)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 def run(main: Coroutine[object, object, T], *, loop: LoopKind = "auto", debug: bool | None = None) -> T:
     """Runs a coroutine to its end, as `asyncio.run` does, on the loop that wakes fastest.
 
@@ -187,7 +215,10 @@ def run(main: Coroutine[object, object, T], *, loop: LoopKind = "auto", debug: b
         # A runner finds out too late: it cannot close the loop that it has made by then.
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("lunar.run() cannot be called from a running event loop")
-        with asyncio.Runner(debug=debug, loop_factory=partial(new_event_loop, loop)) as runner:
+        with (
+            asyncio.Runner(debug=debug, loop_factory=partial(new_event_loop, loop)) as runner,
+            _woken_by_signals(runner.get_loop()),
+        ):
             return runner.run(main)
     finally:
         main.close()  # if it never started

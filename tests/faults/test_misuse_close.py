@@ -504,6 +504,27 @@ node.close()
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_ctrl_c_that_interrupts_no_sleep_ends_a_loop(start, runtime_dir, loop):
+    """Taken by another thread, as it is when it comes just before the sleep: nothing makes the sleeping call return."""
+    program = start(
+        """
+import signal, threading, time
+async def main():
+    async with lunar.Node("interrupted") as node:
+        asyncio.get_running_loop().call_later(0.2, threading.Thread(target=take_signal).start)
+        async for message in node.create_subscription(bytes, "topic"):
+            pass
+def take_signal():
+    time.sleep(0.2)  # until the loop sleeps; if it does not yet, this proves less
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+say(attempt(lambda: lunar.run(main(), loop=sys.argv[1])))
+""",
+        loop,
+    )
+    assert program.hear() == "KeyboardInterrupt: "
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_ctrl_c_ends_a_loop_cleanly(start, runtime_dir, loop):
     program = start(
         """

@@ -50,17 +50,23 @@ class MatchCount:
         """The count now."""
         return self._count
 
-    def set(self, count: int) -> None:
-        """Changes it and wakes whoever waits."""
-        self._change(count, closed=self._closed)
+    def set(self, count: int, tell: Callable[[], object] = lambda: None) -> None:
+        """Changes it and wakes whoever waits.
+
+        Args:
+            count: The count.
+            tell: Tells of the change: whoever is told finds this count, and whoever waited goes on after it.
+        """
+        self._change(count, closed=self._closed, tell=tell)
 
     def close(self) -> None:
         """The endpoint is closed: there are no matches, and whoever waits for some is told so."""
         self._change(0, closed=True)
 
-    def _change(self, count: int, *, closed: bool) -> None:
+    def _change(self, count: int, *, closed: bool, tell: Callable[[], object] = lambda: None) -> None:
         with self._changed:
             self._count, self._closed = count, closed
+            tell()
             self._changed.notify_all()
             waiting, self._waiting = self._waiting, []
         for loop, future in waiting:

@@ -201,8 +201,7 @@ class Matchmaker:
     def matched(self, local: LocalPublisher | LocalSubscription, made: PublisherMatch | SubscriptionMatch) -> None:
         """A match was made; samples can flow."""
         local.matches[made.link, made.remote.id] = made  # type: ignore[assignment]  # of its own kind, see above
-        local.notify(events.Matched(local.info, made.remote))
-        self._changed(local)
+        self._changed(local, events.Matched(local.info, made.remote))
 
     def segment_arrived(self) -> None:
         """Samples that waited for their segment can be taken now."""
@@ -238,8 +237,7 @@ class Matchmaker:
     def _end_publisher_match(self, local: LocalPublisher, ended: PublisherMatch) -> None:
         ended.release()
         _remove_matches(local, [ended])
-        local.notify(events.Unmatched(local.info, ended.remote))
-        self._changed(local)  # after the event: who waits for the count has been told
+        self._changed(local, events.Unmatched(local.info, ended.remote))
 
     def _end_subscription_match(self, local: LocalSubscription, ended: SubscriptionMatch, *, at_once: bool) -> None:
         local.reader._detach(ended.native, at_once)
@@ -247,8 +245,7 @@ class Matchmaker:
         if ended.remote.qos.lifespan_s is not None:
             local.draining.append(ended)
         _forget_drained(local)
-        local.notify(events.Unmatched(local.info, ended.remote))
-        self._changed(local)  # after the event: who waits for the count has been told
+        self._changed(local, events.Unmatched(local.info, ended.remote))
 
     def remove_publisher(self, publisher_id: str) -> None:
         """A publisher of ours was closed."""
@@ -282,8 +279,8 @@ class Matchmaker:
                     return subscription, receiving.link
         return None
 
-    def _changed(self, local: LocalPublisher | LocalSubscription) -> None:
-        local.count.set(len(local.matches))
+    def _changed(self, local: LocalPublisher | LocalSubscription, event: events.Event) -> None:
+        local.count.set(len(local.matches), partial(local.notify, event))
         self._kick()
 
 

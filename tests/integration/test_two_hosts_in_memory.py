@@ -77,7 +77,6 @@ async def test_both_sides_are_told_of_a_match_and_of_its_end(on: Hosts) -> None:
         await matched_there.wait_for()
         sub.close()
         await unmatched.wait_for()
-        here._participant.snapshot(5)  # behind what follows the event in the control thread
         assert pub.subscriber_count == 0
         sub = there.create_subscription(bytes, "chatter")
         await sub.wait_for_publishers(timeout_s=10)

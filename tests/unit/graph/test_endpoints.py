@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -75,3 +76,27 @@ def test_a_loop_that_closed_while_it_waited_disturbs_nobody(count: MatchCount) -
     thread.start()
     count.set(1)
     thread.join()
+
+
+def test_whoever_is_told_of_a_change_finds_it(count: MatchCount) -> None:
+    found: list[int] = []
+    count.set(3, lambda: found.append(count.value))
+    assert found == [3]
+
+
+def test_nobody_goes_on_before_all_are_told(count: MatchCount) -> None:
+    order: list[str] = []
+    telling = threading.Event()
+
+    def tell() -> None:
+        telling.set()
+        time.sleep(0.05)  # the other thread's chance to go on too early
+        order.append("told")
+
+    changing = threading.Thread(target=count.set, args=(1, tell))
+    changing.start()
+    assert telling.wait(5)
+    count.wait_for_blocking(1, 5, "things")
+    order.append("went on")
+    changing.join()
+    assert order == ["told", "went on"]

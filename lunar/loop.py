@@ -22,8 +22,7 @@ from lunar.errors import LunarError
 from lunar.graph.waiting import forget_loop
 
 if TYPE_CHECKING:
-    from lunar._native._bus import Waiter
-    from lunar.graph.waiting import Pump
+    from lunar._native._bus import Pump, Waiter
 
 __all__ = ["EventLoop", "LoopKind", "new_event_loop", "run"]
 
@@ -52,12 +51,16 @@ class _SpinningSelector(selectors.EpollSelector):
         if pump.fileno() not in self._pumps:
             self.register(pump.fileno(), selectors.EVENT_READ)
             self._pumps[pump.fileno()] = pump
+            if self.waiter is not None:
+                self.waiter.adopt_pump(pump)
 
     def release(self, pump: Pump) -> None:
         """Serves it no longer."""
         for fd in [fd for fd, known in self._pumps.items() if known is pump]:
             del self._pumps[fd]
             self.unregister(fd)
+        if self.waiter is not None:
+            self.waiter.release_pump(pump)
 
     def select(self, timeout: float | None = None) -> _Events:  # type: ignore[explicit-any]
         """As the base class. Ready signals are handed to the loop (call_soon) and need no event."""

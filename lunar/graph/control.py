@@ -70,6 +70,10 @@ class ControlThread:
         self._epoll.register(fd, select.EPOLLIN)
         self._watched[fd] = ready
 
+    def fileno(self) -> int:
+        """The epoll that it sleeps in."""
+        return self._epoll.fileno()
+
     def want(self, fd: int, *, read: bool = True, write: bool = False) -> None:
         """Changes what a watched descriptor is watched for; its end always is."""
         self._epoll.modify(fd, (select.EPOLLIN if read else 0) | (select.EPOLLOUT if write else 0))

@@ -13,18 +13,17 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from lunar._native._bus import Waiter, set_waiter_finders
 from lunar._native.control import BELLS, create_bell_page
 from lunar.errors import LunarError, ResourceExhausted, from_errno
 
 if TYPE_CHECKING:
-    from lunar._native._bus import Mapping
+    from lunar._native._bus import Mapping, Pump
 
 __all__ = [
     "Bells",
-    "Pump",
     "acquire_bells",
     "after_fork_in_child",
     "after_fork_in_parent",
@@ -32,22 +31,6 @@ __all__ = [
     "forget_loop",
     "release_bells",
 ]
-
-
-class Pump(Protocol):
-    """Something that brings samples from other hosts and can be served by any thread, or lent to an idle loop."""
-
-    def fileno(self) -> int:
-        """Readable when there is something to do."""
-
-    def serve(self) -> None:
-        """Does it."""
-
-    def lend(self) -> None:
-        """The caller looks after it until `take_back`; nobody else has to."""
-
-    def take_back(self) -> None:
-        """The caller does so no longer."""
 
 
 class _ThreadWaiter:

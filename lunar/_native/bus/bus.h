@@ -82,6 +82,15 @@ typedef struct {
     uint32_t count;
 } SegmentTable;
 
+/* An engine of a transport between hosts, served by whoever waits or by the thread that watches it. */
+typedef struct {
+    PyObject_HEAD
+    int fd, watcher; /* the engine's descriptor, and the epoll of that thread */
+    int lent, closed;
+    uint32_t forks;
+    PyObject *serve;
+} Pump;
+
 struct Signal;
 
 typedef struct Waiter {
@@ -98,6 +107,8 @@ typedef struct Waiter {
     PyObject *loop; /* NULL for a thread's waiter */
     PyObject *loop_ready, *loop_timers; /* what else a loop of ours has to do */
     int outer_fd, spun;
+    Pump **pumps; /* [pump_count] of a loop of ours: what brings samples from other hosts */
+    Py_ssize_t pump_count;
     uint32_t vain_spins, spins_skipped;
     int asleep, closing; /* a thread's waiter closed while that thread sleeps */
     void *blocked_on;    /* Source that a thread waits for */
@@ -219,7 +230,7 @@ typedef struct {
 
 extern PyTypeObject *Mapping_Type, *Peer_Type, *SegmentTable_Type, *Waiter_Type, *Signal_Type, *ReaderMatch_Type,
     *Reader_Type, *WriterMatch_Type, *Writer_Type, *Sample_Type, *SampleInfo_Type, *Loan_Type, *MessageLoan_Type,
-    *Operation_Type;
+    *Operation_Type, *Pump_Type;
 
 extern PyObject *WouldBlock, *ClosedError, *ResourceExhausted, *LunarError, *LunarTimeout, *TypeMismatch;
 
@@ -235,6 +246,7 @@ int writer_match_register(PyObject *module);
 int writer_register(PyObject *module);
 int loan_register(PyObject *module);
 int operation_register(PyObject *module);
+int pump_register(PyObject *module);
 int register_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyTypeObject **slot);
 
 static inline uint64_t now_ns(void) {
@@ -268,14 +280,26 @@ void source_end_wait(Source *source);
 bool waiter_any_ready(Waiter *waiter, Source *single);
 /* Look at `single`, or at all that the waiter's signals await: 1 something is ready, 0 not, -1 exception. */
 int waiter_spin_for(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd);
+uint64_t waiter_spin_ns(const Waiter *waiter); /* the longest bound of what is awaited */
 
 /* waiter.c */
 lunar_bell *waiter_bell(Waiter *waiter);
 int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns); /* 1 look again, 0 timed out, -1 exception */
-int waiter_spin_inline(Waiter *waiter); /* 1 something is ready, 0 not, -1 exception */
 int waiter_schedule_recheck(Waiter *waiter);
 Waiter *waiter_of_running_loop(void);   /* new reference */
 Waiter *waiter_of_this_thread(void);    /* new reference */
+
+/* pump.c */
+void pump_lend(Pump *pump);
+void pump_take_back(Pump *pump);
+int pump_serve(Pump *pump);
+
+/* idle.c */
+int waiter_wait_inline(Waiter *waiter); /* 1 something is ready, 0 not, -1 exception */
+bool waiter_is_quiet(Waiter *waiter, const Signal *but); /* the loop has nothing to do, nor anybody but that one */
+PyObject *waiter_adopt_pump(Waiter *waiter, PyObject *pump);
+PyObject *waiter_release_pump(Waiter *waiter, PyObject *pump);
+void waiter_drop_pumps(Waiter *waiter);
 
 /* signal.c */
 Signal *signal_new(Waiter *waiter, Source *source, uint64_t ticket);

@@ -240,6 +240,17 @@ static PySendResult finish(Operation *self, int outcome, PyObject *value, PyObje
     return outcome == DONE ? PYGEN_RETURN : PYGEN_ERROR;
 }
 
+static uint64_t newest_ns(Source *source, int kind) {
+    return kind <= READABLE ? ((Reader *)source)->newest_ns : ((Writer *)source)->newest_ns;
+}
+
+/* A loop that had nothing to do while we waited in its place needs no turn for a while. */
+static void note_turn(Operation *self, Waiter *waiter) {
+    uint64_t newest = newest_ns(self->source, self->kind);
+    if (newest > self->source->turned_ns + TURN_NS / 2 && waiter_is_quiet(waiter, self->signal))
+        self->source->turned_ns = newest;
+}
+
 /* Hand the task something to wait for. */
 static PySendResult suspend(Operation *self, PyObject **result) {
     Source *source = self->source;
@@ -260,11 +271,13 @@ static PySendResult suspend(Operation *self, PyObject **result) {
     PyObject *value;
     int outcome = attempt_waiting(source, self->kind, self->payload, self->limit, &self->done, &value);
     if (outcome == WOULD_BLOCK && waiter->managed) {
-        int found = waiter_spin_inline(waiter);
+        int found = waiter_wait_inline(waiter);
         if (found < 0)
             outcome = FAILED;
-        else if (found && source_is_ready(source) && signal_is_next(self->signal))
+        else if (found && source_is_ready(source) && signal_is_next(self->signal)) {
             outcome = attempt_waiting(source, self->kind, self->payload, self->limit, &self->done, &value);
+            note_turn(self, waiter);
+        }
     }
     if (outcome != WOULD_BLOCK) {
         forget(self);
@@ -281,10 +294,6 @@ static PySendResult suspend(Operation *self, PyObject **result) {
     Py_INCREF(self->signal);
     *result = (PyObject *)self->signal;
     return PYGEN_NEXT;
-}
-
-static uint64_t newest_ns(Source *source, int kind) {
-    return kind <= READABLE ? ((Reader *)source)->newest_ns : ((Writer *)source)->newest_ns;
 }
 
 static PySendResult operation_send(PyObject *object, PyObject *Py_UNUSED(argument), PyObject **result) {

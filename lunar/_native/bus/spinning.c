@@ -8,6 +8,7 @@
  * of shared memory whose matches it holds references to.
  */
 #include <poll.h>
+#include <sched.h>
 
 #include "bus.h"
 
@@ -15,6 +16,7 @@
 #define OTHER_EVENTS_NS UINT64_C(5000)     /* between looks at the loop's other descriptors */
 #define LOOKS_PER_CLOCK 32
 #define GREEDY_NS UINT64_C(1000000)
+#define PUMPED 8 /* a network answers later than memory: so many times longer */
 #define VAIN_SPINS 8  /* so many in a row, and from then on ... */
 #define TRY_EVERY 32u /* ... one in so many */
 
@@ -96,17 +98,22 @@ static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns,
         uint64_t now = now_ns();
         if (now >= until_ns)
             return false;
-        if (now >= next_look) {
+        if (waiter->pump_count || now >= next_look) {
             if (other_events(outer_fd))
                 return false;
             next_look = now + OTHER_EVENTS_NS;
         }
+        /* A sample from elsewhere comes through a thread of the transport's, which may share our core. */
+        if (waiter->pump_count)
+            (void)sched_yield();
     }
 }
 
 static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd) {
     uint64_t start = now_ns(), now = start, next_look = start + OTHER_EVENTS_NS;
     uint64_t locked_until = start + (limit_ns < LOCKED_SPIN_NS ? limit_ns : LOCKED_SPIN_NS);
+    if (waiter->pump_count)
+        locked_until = start;
     while (now < locked_until) {
         for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
             if (waiter_any_ready(waiter, single) || waiter->kicked)
@@ -120,7 +127,7 @@ static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd)
             next_look = now + OTHER_EVENTS_NS;
         }
     }
-    if (limit_ns <= LOCKED_SPIN_NS)
+    if (limit_ns <= LOCKED_SPIN_NS && !waiter->pump_count)
         return 0;
     Watches all = {0};
     int failed = 0, found = 0;
@@ -142,6 +149,10 @@ static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd)
         return -1;
     }
     return found;
+}
+
+uint64_t waiter_spin_ns(const Waiter *waiter) {
+    return waiter->pump_count && waiter->spin_ns < GREEDY_NS ? PUMPED * waiter->spin_ns : waiter->spin_ns;
 }
 
 int waiter_spin_for(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd) {

@@ -200,8 +200,9 @@ static PyObject *waiter_spin(Waiter *self, PyObject *const *args, Py_ssize_t cou
         return NULL;
     self->kicked = 0;
     Py_ssize_t fired = dispatch(self);
-    if (!fired && self->spin_ns && limit_s > 0 && !self->spun) {
-        uint64_t limit_ns = limit_s * 1e9 < (double)self->spin_ns ? (uint64_t)(limit_s * 1e9) : self->spin_ns;
+    uint64_t spin_ns = waiter_spin_ns(self);
+    if (!fired && spin_ns && limit_s > 0 && !self->spun) {
+        uint64_t limit_ns = limit_s * 1e9 < (double)spin_ns ? (uint64_t)(limit_s * 1e9) : spin_ns;
         int found = waiter_spin_for(self, NULL, limit_ns, outer_fd);
         fired = found > 0 ? dispatch(self) : found;
         self->kicked = 0;
@@ -260,28 +261,6 @@ static PyObject *waiter_unwatch(Waiter *self, PyObject *argument) {
     if (epoll_ctl(self->epoll, EPOLL_CTL_DEL, fd, NULL) < 0 && errno != ENOENT && errno != EBADF)
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
-}
-
-/* Where a task would only hand over to an idle loop, whose selector would spin: spin right here, and save two
- * turns through the loop.  Not while the loop has anything else to run, nor beyond its next timer; and whatever other
- * descriptor or awaited queue becomes ready ends it, as in the selector. */
-int waiter_spin_inline(Waiter *self) {
-    if (!self->loop_ready || !self->spin_ns || PyObject_Size(self->loop_ready) != 0)
-        return 0;
-    uint64_t limit_ns = self->spin_ns;
-    if (self->loop_timers && PyList_Size(self->loop_timers) > 0) {
-        PyObject *when = PyObject_CallMethod(PyList_GetItem(self->loop_timers, 0), "when", NULL);
-        double left_s = when ? PyFloat_AsDouble(when) - (double)now_ns() / 1e9 : 0; /* loop.time() is CLOCK_MONOTONIC */
-        Py_XDECREF(when);
-        PyErr_Clear();
-        if (left_s <= 0)
-            return 0;
-        if (left_s * 1e9 < (double)limit_ns)
-            limit_ns = (uint64_t)(left_s * 1e9);
-    }
-    int found = waiter_spin_for(self, NULL, limit_ns, self->outer_fd);
-    self->spun = found == 0; /* the selector need not do it again */
-    return found;
 }
 
 /* adopt(outer_fd, ready, timers): a loop of ours says how to tell whether it has anything else to do. */
@@ -377,6 +356,7 @@ static int waiter_clear(Waiter *self) {
     Py_CLEAR(self->loop);
     Py_CLEAR(self->loop_ready);
     Py_CLEAR(self->loop_timers);
+    waiter_drop_pumps(self);
     return 0;
 }
 
@@ -402,6 +382,8 @@ static int waiter_traverse(Waiter *self, visitproc visit, void *arg) {
     Py_VISIT(self->loop);
     Py_VISIT(self->loop_ready);
     Py_VISIT(self->loop_timers);
+    for (Py_ssize_t i = 0; i < self->pump_count; i++)
+        Py_VISIT(self->pumps[i]);
     for (Signal *signal = self->first; signal; signal = signal->next)
         Py_VISIT(signal);
     Py_VISIT(Py_TYPE(self));
@@ -438,6 +420,8 @@ static PyGetSetDef getset[] = {{"blocked", (getter)waiter_blocked, NULL, "Whethe
 static PyMethodDef methods[] = {
     {"adopt", (PyCFunction)waiter_adopt, METH_VARARGS,
      "adopt(outer_fd, ready, timers): the descriptor, the queue and the timers of the loop that it spins for."},
+    {"adopt_pump", (PyCFunction)waiter_adopt_pump, METH_O, "adopt_pump(pump): served by whoever waits, while the loop is idle."},
+    {"release_pump", (PyCFunction)waiter_release_pump, METH_O, "release_pump(pump): no longer."},
     {"fileno", (PyCFunction)waiter_fileno, METH_NOARGS, "The descriptor to sleep on: readable after a ring or a kick."},
     {"watch", (PyCFunction)waiter_watch, METH_O, "watch(fd): a link's bell socket wakes this waiter, too."},
     {"unwatch", (PyCFunction)waiter_unwatch, METH_O, "unwatch(fd)"},

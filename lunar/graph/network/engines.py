@@ -9,6 +9,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from lunar._native._bus import Pump
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -53,8 +55,7 @@ class EngineHost:
         self.engine = engine
         self.lock = threading.RLock()
         self._control, self._bells = control, bells
-        self._lent = 0
-        self._lending = threading.Lock()
+        self._pump = Pump(engine.fileno(), control.fileno(), self.serve)
         self._dirty: deque[Flushed] = deque()
         self._due_s = 0.0  # when a timer is set for, monotonic; 0: none
         self._closed = False
@@ -69,25 +70,11 @@ class EngineHost:
         """A stream is about to be opened: idle loops serve it from now on. Before, lending it would be for nothing."""
         if not self._carries:
             self._carries = True
-            self._bells.add_pump(self)
+            self._bells.add_pump(self._pump)
 
     def fileno(self) -> int:
-        """See `Pump`."""
+        """The engine's descriptor."""
         return self.engine.fileno()
-
-    def lend(self) -> None:
-        """See `Pump`."""
-        with self._lending:
-            self._lent += 1
-            if self._lent == 1 and not self._closed:
-                self._control.want(self.engine.fileno(), read=False)
-
-    def take_back(self) -> None:
-        """See `Pump`."""
-        with self._lending:
-            self._lent -= 1
-            if self._lent == 0 and not self._closed:
-                self._control.want(self.engine.fileno(), read=True)
 
     def _ready(self, _mask: int) -> None:
         self.serve()
@@ -142,9 +129,9 @@ class EngineHost:
         with self.lock:
             if self._closed:
                 return
-            with self._lending:
-                self._closed = True
+            self._closed = True
+            self._pump.close()
             if self._carries:
-                self._bells.remove_pump(self)
+                self._bells.remove_pump(self._pump)
             self._control.unwatch(self.engine.fileno())
             self.engine.close()

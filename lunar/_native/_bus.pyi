@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from _typeshed import FileDescriptorLike
+from _typeshed import FileDescriptorLike, ReadableBuffer
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -191,7 +191,7 @@ class Writer(Generic[T_contra]):
     def publish_many(self, messages: Sequence[T_contra], /) -> int: ...
     def publish_all(self, messages: Sequence[T_contra], /) -> Coroutine[Any, Any, None]: ...
     def loan(self, size_bytes: int, /) -> Loan: ...
-    def _relay(self, message: T_contra, sequence: int, source_time_ns: int, /) -> bool: ...
+    def _relay(self, parcel: Parcel, /) -> bool: ...
     def _attach(self, match: WriterMatch, history: int, /) -> int: ...
     def _detach(self, match: WriterMatch, /) -> None: ...
     def _add_segment(self, fd: int, size_bytes: int, size_class: int, /) -> int: ...
@@ -199,6 +199,33 @@ class Writer(Generic[T_contra]):
     def _assert_alive(self) -> None: ...
     def _reported(self) -> None: ...
     def _close(self) -> None: ...
+
+class Parcel:
+    """One sample on its way between hosts.
+
+    Attributes:
+        sequence_number: Counts the publisher's messages, from 1; grows within a stream, with gaps where samples were
+            dropped before they came to the engine.
+        source_time_ns: When it was published; wall clock, nanoseconds since the epoch.
+        dropped: How many samples of this stream were dropped before they came to the engine, so far. It tells the
+            receiver which gaps are the network's.
+        payload: A contiguous buffer of bytes. An engine may keep it as long as it likes, and need not copy it; that
+            keeps a slot of the publisher's queue taken.
+    """
+
+    sequence_number: int
+    source_time_ns: int
+    dropped: int
+    payload: ReadableBuffer
+    def __init__(self, sequence_number: int, source_time_ns: int, dropped: int, payload: ReadableBuffer) -> None: ...
+
+class Outlet:
+    """Takes a publisher's samples off a queue as parcels."""
+
+    last_sequence: int
+    dropped: int
+    def __init__(self, reader: Reader[Any], last_sequence: int) -> None: ...
+    def take(self) -> Parcel | None: ...
 
 class Loan:
     def __init__(self, writer: Writer[Any], size_bytes: int) -> None: ...

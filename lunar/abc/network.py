@@ -11,11 +11,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from lunar._native._bus import Parcel
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
     from lunar.abc.capabilities import Capabilities, Probe
     from lunar.qos import QoS
 
@@ -73,25 +73,6 @@ class Stream:
     reliable: bool
     remote_id: str
     address: Mapping[str, object]
-
-
-class Parcel(NamedTuple):
-    """One sample on its way. A named tuple, because one is made for each sample, and a dataclass costs five times that.
-
-    Attributes:
-        sequence_number: Counts the publisher's messages, from 1; grows within a stream, with gaps where samples were
-            dropped before they came to the engine.
-        source_time_ns: When it was published; wall clock, nanoseconds since the epoch.
-        dropped: How many samples of this stream were dropped before they came to the engine, so far. It tells the
-            receiver which gaps are the network's.
-        payload: A contiguous buffer of bytes. An engine may keep it as long as it likes, and need not copy it; that
-            keeps a slot of the publisher's queue taken.
-    """
-
-    sequence_number: int
-    source_time_ns: int
-    dropped: int
-    payload: ReadableBuffer
 
 
 class NetworkTransport(ABC):

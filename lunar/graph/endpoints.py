@@ -178,10 +178,6 @@ def _losses(found: PublisherMatch | SubscriptionMatch) -> dict[LossCause, int]:
     return counts
 
 
-def _accept(_payload: ReadableBuffer) -> None:
-    """Bytes mean nothing in particular, so none are wrong."""
-
-
 @dataclass(eq=False, slots=True)
 class LocalPublisher:
     """A publisher of this process.
@@ -217,7 +213,7 @@ class LocalSubscription:
     """A subscription of this process; attributes as of `LocalPublisher`, and two more.
 
     Attributes:
-        check: Raises VerificationError for bytes from another host that are no message of its type.
+        check: Raises VerificationError for bytes from another host that are no message of its type; None: all are.
         draining: Matches that are over and still have samples, which may yet expire.
     """
 
@@ -225,7 +221,7 @@ class LocalSubscription:
     reader: Reader[object]
     notify: Callable[[Event], None]
     described: Described | None = None
-    check: Callable[[ReadableBuffer], object] = _accept
+    check: Callable[[ReadableBuffer], object] | None = None
     count: MatchCount = field(default_factory=MatchCount)
     matches: dict[tuple[AnyLink, str], SubscriptionMatch] = field(default_factory=dict)
     ended_lost: dict[LossCause, int] = field(default_factory=dict)

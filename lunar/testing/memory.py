@@ -268,7 +268,7 @@ class _Outgoing(abc.Outgoing):
                 other.engine.call(lambda: other.count_lost(self))
                 return True
             self.on_its_way += 1
-            copied = parcel._replace(payload=bytes(parcel.payload))
+            copied = abc.Parcel(parcel.sequence_number, parcel.source_time_ns, parcel.dropped, bytes(parcel.payload))
             other.engine.call(lambda: other.arrive(copied))
         return True
 

@@ -228,9 +228,17 @@ typedef struct {
     PyObject *info;   /* made when first asked for */
 } Sample;
 
+/* A sample on its way between hosts. */
+typedef struct {
+    PyObject_HEAD
+    unsigned long long sequence, dropped;
+    long long source_time_ns; /* wall clock */
+    PyObject *payload;
+} Parcel;
+
 extern PyTypeObject *Mapping_Type, *Peer_Type, *SegmentTable_Type, *Waiter_Type, *Signal_Type, *ReaderMatch_Type,
     *Reader_Type, *WriterMatch_Type, *Writer_Type, *Sample_Type, *SampleInfo_Type, *Loan_Type, *MessageLoan_Type,
-    *Operation_Type, *Pump_Type;
+    *Operation_Type, *Pump_Type, *Parcel_Type;
 
 extern PyObject *WouldBlock, *ClosedError, *ResourceExhausted, *LunarError, *LunarTimeout, *TypeMismatch;
 
@@ -247,6 +255,7 @@ int writer_register(PyObject *module);
 int loan_register(PyObject *module);
 int operation_register(PyObject *module);
 int pump_register(PyObject *module);
+int parcel_register(PyObject *module);
 int register_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyTypeObject **slot);
 
 static inline uint64_t now_ns(void) {
@@ -321,6 +330,7 @@ PyObject *reader_take_many(Reader *reader, Py_ssize_t limit);
 /* sample.c */
 Sample *sample_new(ReaderMatch *match, const lunar_entry *entry, const void *address, uint64_t time_ns);
 PyObject *sample_message(Sample *sample);
+uint64_t wall_offset_ns(void); /* from CLOCK_MONOTONIC to the wall clock, now */
 
 /* publishing.c */
 void writer_drop_match(Writer *writer, Py_ssize_t index);

@@ -69,7 +69,7 @@ static PyObject *get_message(Sample *self, void *Py_UNUSED(closure)) { return sa
 
 /* Times cross as CLOCK_MONOTONIC, which no clock step disturbs, and are shown as wall-clock time: what lies between the
  * two now.  Between two readings the kernel may let somebody else run, so the closest of a few is taken. */
-static uint64_t wall_offset_ns(void) {
+uint64_t wall_offset_ns(void) {
     uint64_t offset = 0, closest = UINT64_MAX;
     for (int tries = 0; tries < 3 && closest > 1000; tries++) {
         struct timespec wall;

@@ -16,6 +16,8 @@
 PyTypeObject *Waiter_Type;
 static Waiter *open_waiters; /* of this process, linked by next_open */
 static PyObject *loop_waiter, *thread_waiter; /* Python's functions that find the waiter of a loop or a thread */
+static PyObject *running_loop;                /* asyncio's own, which is native */
+static Waiter *recent;                        /* of a loop, found last; a strong reference */
 
 #define BLOCKED_RECHECK_NS UINT64_C(10000000) /* a publisher without room looks again, see reader_match.c */
 #define MAX_EVENTS 64
@@ -42,7 +44,25 @@ static Waiter *ask_for_waiter(PyObject *function) {
     return (Waiter *)waiter;
 }
 
-Waiter *waiter_of_running_loop(void) { return ask_for_waiter(loop_waiter); }
+/* Asking Python costs as much as a dozen messages, and mostly it is the same loop as before. */
+Waiter *waiter_of_running_loop(void) {
+    if (recent && recent->forks == forks_so_far && recent->loop) {
+        PyObject *loop = PyObject_CallNoArgs(running_loop);
+        Py_XDECREF(loop);
+        if (loop == recent->loop) {
+            Py_INCREF(recent);
+            return recent;
+        }
+        PyErr_Clear();
+    }
+    Waiter *found = ask_for_waiter(loop_waiter);
+    if (found && found->loop) {
+        Py_INCREF(found);
+        Py_XSETREF(recent, found);
+    }
+    return found;
+}
+
 Waiter *waiter_of_this_thread(void) { return ask_for_waiter(thread_waiter); }
 
 /* Sleeping ------------------------------------------------------------------------------------------------- */
@@ -351,6 +371,8 @@ static PyObject *waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 }
 
 static int waiter_clear(Waiter *self) {
+    if (recent == self)
+        Py_CLEAR(recent);
     while (self->first)
         signal_unlink(self->first);
     Py_CLEAR(self->loop);
@@ -404,6 +426,14 @@ static PyObject *set_finders(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *loop, *thread;
     if (!PyArg_ParseTuple(args, "OO", &loop, &thread))
         return NULL;
+    if (!running_loop) {
+        PyObject *events = PyImport_ImportModule("asyncio.events");
+        running_loop = events ? PyObject_GetAttrString(events, "_get_running_loop") : NULL;
+        Py_XDECREF(events);
+        if (!running_loop)
+            return NULL;
+    }
+    Py_CLEAR(recent);
     Py_INCREF(loop);
     Py_INCREF(thread);
     Py_XSETREF(loop_waiter, loop);

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 from lunar._native._bus import Pump
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from lunar.abc import Capabilities, Engine
     from lunar.graph.control import ControlThread
     from lunar.graph.waiting import Bells
@@ -85,7 +83,8 @@ class EngineHost:
             return
         with self.lock:
             wait_s = self.engine.work()
-        self._flush_dirty()
+        if self._dirty:
+            self._flush_dirty()
         if wait_s is not None:
             self._serve_by(time.monotonic() + wait_s)
 
@@ -106,21 +105,28 @@ class EngineHost:
 
     def flush(self, stream: Flushed) -> None:
         """Lets a stream hand over what it has: now, or as soon as whoever is in the engine leaves it. Any thread."""
-        self._dirty.append(stream)
-        self._flush_dirty()
+        # Who finds the lock taken leaves its stream to the holder, who looks again after it has let go.
+        if self.lock.acquire(blocking=False):
+            try:
+                self._flush_one(stream)
+            finally:
+                self.lock.release()
+        else:
+            self._dirty.append(stream)
+        if self._dirty:
+            self._flush_dirty()
 
     def _flush_dirty(self) -> None:
-        # Who finds the lock taken leaves its stream to the holder, who looks again after it has let go.
         while self._dirty and self.lock.acquire(blocking=False):
             try:
                 while self._dirty:
-                    self._flush_one(self._dirty.popleft().flush)
+                    self._flush_one(self._dirty.popleft())
             finally:
                 self.lock.release()
 
-    def _flush_one(self, flush: Callable[[], None]) -> None:
+    def _flush_one(self, stream: Flushed) -> None:
         try:
-            flush()
+            stream.flush()
         except Exception:  # noqa: BLE001 - the others are to be served on
             _log.exception("the transport %s failed to send", self.name)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ from lunar.errors import LunarError, VerificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from _typeshed import ReadableBuffer
 
     from lunar._native._bus import ReaderMatch, WriterMatch
     from lunar.abc import Incoming, Parcel, PublisherEnd, Stream, Transport
@@ -85,6 +86,7 @@ class IncomingStream(IncomingHandler):
     ) -> None:
         self.stream, self.host = stream, host
         self.takers: dict[str, Taker] = {}
+        self._checks: list[Callable[[ReadableBuffer], object]] = []
         self.reason = "the other end has not answered yet"
         self._loopback = loopback
         self._post, self._call_later = post, call_later
@@ -116,7 +118,7 @@ class IncomingStream(IncomingHandler):
         self._writer._close()
         self._end.close()
         self._loopback.forget(self.stream.publisher_id)
-        self.takers.clear()
+        self._forget_takers()
 
     def _grow(self, size_class: int, chunk_bytes: int) -> None:
         self._end.grow(size_class, chunk_bytes)
@@ -131,12 +133,9 @@ class IncomingStream(IncomingHandler):
         """See `lunar.abc.IncomingHandler`."""
         if not self._started or self._parked:
             return False  # the control thread has still to hear of the start
-        if parcel.sequence_number <= self._writer._sequence:
+        if self._checks and not self._is_valid(parcel):
             return True
-        if not self._is_valid(parcel):
-            return True
-        source_time_ns = max(1, parcel.source_time_ns - (time.time_ns() - time.monotonic_ns()))
-        if not self._writer._relay(parcel.payload, parcel.sequence_number, source_time_ns):
+        if not self._writer._relay(parcel):
             self._post(self._wait_for_room)
             return False
         if parcel.dropped > self._dropped:
@@ -147,9 +146,11 @@ class IncomingStream(IncomingHandler):
         return True
 
     def _is_valid(self, parcel: Parcel) -> bool:
+        if parcel.sequence_number <= self._writer._sequence:
+            return True  # it came before
         try:
-            for taker in self.takers.values():
-                taker.local.check(parcel.payload)
+            for check in self._checks:
+                check(parcel.payload)
         except VerificationError as error:
             self._invalid += 1
             self.reason = str(error)
@@ -204,8 +205,17 @@ class IncomingStream(IncomingHandler):
     def add(self, local: LocalSubscription, terms: MatchTerms) -> Taker:
         """Feeds a subscription from now on."""
         taker = self.takers[local.info.id] = Taker(local, terms)
+        self._renew_checks()
         self._open_takers()
         return taker
+
+    def _forget_takers(self) -> None:
+        self.takers.clear()
+        self._renew_checks()
+
+    def _renew_checks(self) -> None:
+        # Replaced as a whole: another thread may be delivering.
+        self._checks = [taker.local.check for taker in self.takers.values() if taker.local.check is not None]
 
     def _open_takers(self) -> None:
         if not self._started or self._closed or self._parked:
@@ -227,6 +237,7 @@ class IncomingStream(IncomingHandler):
     def remove(self, subscription_id: str) -> None:
         """Feeds a subscription no longer."""
         taker = self.takers.pop(subscription_id, None)
+        self._renew_checks()
         if taker is not None and taker.sending is not None:
             with self.host.lock:
                 self._end.disconnect(taker.sending, self._loopback)
@@ -245,7 +256,7 @@ class IncomingStream(IncomingHandler):
         with self.host.lock:
             self._left += self.takers.values()
             if self._parked:  # it came back, but had not yet gone on
-                self.takers.clear()
+                self._forget_takers()
                 return
             self._parked = True
             self._close_writer()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from lunar._native._bus import Reader, Sample
-from lunar.abc import MatchTerms, OutgoingHandler, Parcel
+from lunar._native._bus import Outlet, Reader
+from lunar.abc import MatchTerms, OutgoingHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lunar._native._bus import WriterMatch
-    from lunar.abc import Outgoing, Stream
+    from lunar.abc import Outgoing, Parcel, Stream
     from lunar.events import LossCause
     from lunar.graph.descriptions import EndpointInfo
     from lunar.graph.endpoints import LocalPublisher
@@ -59,8 +60,9 @@ class OutgoingStream(OutgoingHandler):
         self._post = post
         self._changed = changed
         self._reader: Reader[memoryview] | None = None
+        self._outlet: Outlet | None = None
         self._pending: Parcel | None = None
-        self._last_sequence = self._dropped = self._lost = 0
+        self._lost = 0
         self._closed = False
         host.carry()
         with host.lock:
@@ -92,29 +94,21 @@ class OutgoingStream(OutgoingHandler):
         """What was lost beyond the queue."""
         return {"network": self._lost}
 
-    def _shown(self) -> None:
-        # Called by the publisher after each publish: this is the way out without a thread in between.
-        self.host.flush(self)
-
     def flush(self) -> None:
         """Hands the engine what is in the queue, as far as it has room."""
-        if not self.connected_now or self._reader is None:
+        if not self.connected_now or self._outlet is None:
             return
+        take, send = self._outlet.take, self._outgoing.send
+        parcel = self._pending
         while True:
-            if self._pending is None:
-                samples = self._reader.take(1)
-                if not samples:
+            if parcel is None:
+                parcel = take()
+                if parcel is None:
                     return
-                self._pending = self._parcel(samples[0])
-            if not self._outgoing.send(self._pending):
+            self._pending = parcel
+            if not send(parcel):
                 return
-            self._pending = None
-
-    def _parcel(self, sample: Sample[memoryview]) -> Parcel:
-        sequence = sample.sequence_number
-        self._dropped += sequence - self._last_sequence - 1
-        self._last_sequence = sequence
-        return Parcel(sequence, sample.info.source_time_ns, self._dropped, sample)
+            self._pending = parcel = None
 
     # ---- the control thread ---------------------------------------------------------------------------------------
 
@@ -122,18 +116,19 @@ class OutgoingStream(OutgoingHandler):
         if self._closed:
             return
         with self.host.lock:
-            newest = self._last_sequence
-            if self.native is None:
-                newest = self._open_queue()
+            if self._outlet is None:
+                last, newest = self._open_queue()
             elif self._pending is not None:  # it was counted as taken, and is still to be sent
-                newest = self._pending.sequence_number - 1
-            self._outgoing.start(min(newest, self._last_sequence), newest)
+                last = newest = self._pending.sequence_number - 1
+            else:
+                last = newest = self._outlet.last_sequence
+            self._outgoing.start(last, newest)
             self.connected_now = True
         self._changed(self)
         self.host.flush(self)
 
-    def _open_queue(self) -> int:
-        """Makes the queue; the sequence number of the newest sample that was published before."""
+    def _open_queue(self) -> tuple[int, int]:
+        """Makes the queue; where it begins, and the sequence number of the newest sample that was published before."""
         qos = self.stream.qos
         terms = MatchTerms(
             publisher_id=self.stream.publisher_id,
@@ -147,9 +142,10 @@ class OutgoingStream(OutgoingHandler):
         newest = self.local.writer._sequence
         self._reader = Reader(None, 0, _nothing, _nothing)
         self._reader._attach(received)
-        self._last_sequence = received.last_sequence
-        self.native._on_shown = self._shown
-        return newest
+        self._outlet = Outlet(self._reader, received.last_sequence)
+        # Called by the publisher after each publish: this is the way out without a thread in between.
+        self.native._on_shown = partial(self.host.flush, self)
+        return received.last_sequence, newest
 
     def _interrupt(self) -> None:
         self.connected_now = False

@@ -6,6 +6,8 @@ Three modules come out of the C core in ``lunar/_native``:
 * ``lunar._native._codec``, another: FlatBuffers, written in place and read without a copy;
 * ``lunar._native._control``, through cffi in API mode: everything else.
 
+A fourth, ``lunar_dds._cdr``, is the transport's own: what it does once per sample.
+
 Environment variables read by a build:
 
 * ``LUNAR_ABI3``: ``1`` (default) builds against the limited API of CPython 3.11, so that one wheel serves 3.11 and
@@ -22,6 +24,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("lunar/_native")
+DDS = Path("transports/dds/native")
 INCLUDE_DIRS = [str(NATIVE / "core"), str(NATIVE / "bus"), str(NATIVE / "codec")]
 CONTROL_BUILDER = NATIVE / "build_control.py"
 
@@ -87,6 +90,14 @@ def extensions() -> list[Extension]:
             py_limited_api=ABI3,
         )
         for name, folders in sources.items()
+    ] + [
+        Extension(
+            "lunar_dds._cdr",
+            sorted(map(str, DDS.glob("*.c"))),
+            depends=sorted(map(str, DDS.glob("*.h"))),
+            define_macros=macros,
+            py_limited_api=ABI3,
+        )
     ]
 
 

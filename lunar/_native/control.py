@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from typing import Final
@@ -76,6 +75,9 @@ def create_bell_page() -> tuple[int, Mapping]:
     return fd, mapping
 
 
+_answer = lib.lunar_doorbell_answer
+
+
 class Doorbell:
     """A descriptor that a foreign library's thread makes readable, without Python's lock.
 
@@ -107,12 +109,16 @@ class Doorbell:
 
     def clear(self) -> None:
         """Makes the descriptor unreadable, for all that share it."""
-        with contextlib.suppress(BlockingIOError):
+        try:  # suppress() would cost more than the call
             os.eventfd_read(self.fd)
+        except BlockingIOError:
+            return
 
     def answer(self) -> tuple[bool, bool]:
         """Whether it was rung by the library since the last answer, and whether a match came or went."""
-        answer = lib.lunar_doorbell_answer(self._bell)
+        answer = _answer(self._bell)
+        if not answer:
+            return False, False
         return bool(answer & lib.LUNAR_DOORBELL_RUNG), bool(answer & lib.LUNAR_DOORBELL_MATCHED)
 
     def close(self) -> None:

@@ -83,8 +83,7 @@ class Receiving(abc.IncomingHandler):
             self.refused = True
             return False
         self.room -= 1
-        payload = parcel.payload
-        assert isinstance(payload, memoryview)
+        payload = memoryview(parcel.payload)
         self.bytes += len(payload)
         right = bytes(payload) == content(parcel.sequence_number, len(payload))
         self.got.append((parcel.sequence_number, len(payload), parcel.dropped, "right" if right else "wrong"))

@@ -15,7 +15,7 @@ def test_a_parcel_is_what_it_was_made_of() -> None:
     assert repr(parcel) == "Parcel(sequence_number=3, source_time_ns=-5, dropped=1, payload=b'x')"
     for wrong in (("3", 0, 0, b""), (3, 0, 0), (3, 0, 0, b"", 1)):
         with pytest.raises(TypeError):
-            Parcel(*wrong)  # type: ignore[arg-type]
+            Parcel(*wrong)
     with pytest.raises(AttributeError):
         parcel.dropped = 2
 

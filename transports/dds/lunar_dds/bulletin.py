@@ -11,7 +11,7 @@ import struct
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lunar import abc
 from lunar._native.control import Doorbell
@@ -19,10 +19,12 @@ from lunar.abc import News
 from lunar.errors import LunarError, ResourceExhausted
 from lunar.qos import QoS
 from lunar_dds.domains import DEFAULT_LEASE_S, Setup, join
-from lunar_dds.endpoints import Reader, Writer
+from lunar_dds.endpoints import DISPOSED, TAKE_AT_ONCE, Reader, Writer
 from lunar_dds.kinds import NOTE
-from lunar_dds.samples import DISPOSED, Taken
 from lunar_dds.terms import Terms
+
+if TYPE_CHECKING:
+    from lunar_dds._cdr import Sample
 
 __all__ = ["Bulletin"]
 
@@ -91,11 +93,8 @@ class Bulletin(abc.Discovery):
         # By these the readers put the notes of a process in order: DDS does so within a key only.
         self._written_ns = max(self._written_ns + 1, time.time_ns())
         sample = self._writer.prepare(head, body, withdraws=withdraws)
-        try:
-            if not self._writer.write(sample, self._written_ns):
-                raise ResourceExhausted("the network does not keep up with what is posted")
-        finally:
-            sample.release()
+        if not self._writer.write(sample, self._written_ns):
+            raise ResourceExhausted("the network does not keep up with what is posted")
 
     def fileno(self) -> int:
         """A descriptor that is readable while there are news."""
@@ -107,8 +106,8 @@ class Bulletin(abc.Discovery):
             return []
         self._bell.clear()
         self._bell.answer()
-        taken: list[Taken] = []
-        while batch := self._reader.take():
+        taken: list[Sample] = []
+        while batch := self._reader.take(TAKE_AT_ONCE):
             taken += batch
         # After the samples: a writer that is missing here has sent nothing more.
         matched = set(self._reader.present())
@@ -116,13 +115,12 @@ class Bulletin(abc.Discovery):
         for sample in sorted(taken, key=_by_time):
             if sample.writer in self._known or sample.writer in matched:
                 news += self._read(sample)
-            sample.release()
         news += [News(writer, b"", None) for writer in self._known - matched]
         self._known = matched
         return news
 
-    def _read(self, sample: Taken) -> list[News]:
-        with sample.content() as content:
+    def _read(self, sample: Sample) -> list[News]:
+        with memoryview(sample) as content:
             key = bytes(content[:_KEY_BYTES])
             if len(key) < _KEY_BYTES:
                 self.faulty += 1
@@ -156,5 +154,5 @@ class Bulletin(abc.Discovery):
         self._bell.close()
 
 
-def _by_time(sample: Taken) -> int:
+def _by_time(sample: Sample) -> int:
     return sample.timestamp_ns

@@ -14,6 +14,7 @@ from typing import Any, Final
 from cffi import FFI
 
 from lunar.errors import LunarError, ResourceExhausted, TransportUnavailable
+from lunar_dds._cdr import bind
 from lunar_dds.declarations import DECLARATIONS
 
 __all__ = ["INFINITE_NS", "NO_DATA", "TIMED_OUT", "CData", "check", "ffi", "find_library", "library"]
@@ -24,6 +25,17 @@ INFINITE_NS: Final = 0x7FFFFFFFFFFFFFFF
 TIMED_OUT: Final = -10
 NO_DATA: Final = -11
 _OUT_OF_RESOURCES: Final = -5
+
+_PER_SAMPLE: Final = (
+    "dds_forwardcdr",
+    "dds_takecdr",
+    "ddsi_serdata_from_ser_iov",
+    "ddsi_serdata_ref",
+    "ddsi_serdata_size",
+    "ddsi_serdata_to_ser_ref",
+    "ddsi_serdata_to_ser_unref",
+    "ddsi_serdata_unref",
+)
 
 _REMEDY: Final = "pip install 'lunar-mom[dds]'"
 
@@ -75,6 +87,7 @@ def library() -> Any:
             except (OSError, AttributeError) as error:
                 reason = f"{path} cannot be used: {error}"
                 raise TransportUnavailable("dds", reason, "install cyclonedds 11") from error
+            bind({name: int(ffi.cast("uintptr_t", getattr(loaded, name))) for name in _PER_SAMPLE}, check)
             _lib = loaded
         return _lib
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from lunar._native.control import Doorbell
-from lunar.errors import ResourceExhausted
-from lunar_dds.cyclone import TIMED_OUT, CData, check, ffi, library
+from lunar_dds import _cdr
+from lunar_dds.cyclone import CData, check, ffi, library
 from lunar_dds.domains import Participant
 from lunar_dds.kinds import Kind
-from lunar_dds.samples import Prepared, Taken
 from lunar_dds.terms import Terms
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+__all__ = ["DISPOSED", "TAKE_AT_ONCE", "Reader", "Writer"]
 
-__all__ = ["Reader", "Writer"]
+TAKE_AT_ONCE: Final = 64
+DISPOSED: Final = 32
+"""The instance state of what was withdrawn."""
 
-_KEY: Final = 1
-_DATA: Final = 2
-_DISPOSE_AND_UNREGISTER: Final = 3
-_TAKE_AT_ONCE: Final = 64
-_CDR_LITTLE_ENDIAN: Final = b"\0\1\0\0"
 _MATCHES_AT_ONCE: Final = 256
 _IDENTITY_BYTES: Final = 32
 # What they wrote may still wait to be taken.
@@ -93,6 +88,12 @@ class Writer(_Endpoint):
         kind: Its type.
         terms: Its quality of service.
         bell: Rung when a reader comes or goes.
+
+    Attributes:
+        prepare: Makes a sample of a head and a payload, with one copy of both; ResourceExhausted without memory.
+        frame: Makes one of the type `lunar::Parcel`; see `lunar_dds.frames.head`.
+        write: Writes a sample with a timestamp, in nanoseconds; False if there is no room now, ResourceExhausted if a
+            limit was reached and it was not written. It may be written again.
     """
 
     def __init__(
@@ -106,46 +107,8 @@ class Writer(_Endpoint):
         self.entity = check(made, f"make a DDS writer on {topic}")
         sertype = ffi.new("const struct ddsi_sertype **")
         check(lib.dds_get_entity_sertype(self.entity, sertype), "ask for a writer's type")
-        self._type = sertype[0]
-        self._parts = ffi.new("ddsrt_iovec_t[2]")
-
-    def prepare(self, head: bytes, payload: ReadableBuffer = b"", *, withdraws: bool = False) -> Prepared:
-        """Makes a sample, with one copy of what it is made of.
-
-        Args:
-            head: All that comes before the payload, its length included.
-            payload: The octets at the end.
-            withdraws: It is a key alone, whose instance ends.
-
-        Raises:
-            ResourceExhausted: There is no memory for it.
-        """
-        lib, parts = library(), self._parts
-        head = _CDR_LITTLE_ENDIAN + head
-        # Borrowed for the call only: the sample is a copy.
-        first, second = ffi.from_buffer(head), ffi.from_buffer(payload)
-        parts[0].iov_base, parts[0].iov_len = first, len(head)
-        parts[1].iov_base, parts[1].iov_len = second, len(second)
-        size = len(head) + len(second)
-        sample = lib.ddsi_serdata_from_ser_iov(self._type, _KEY if withdraws else _DATA, 2, parts, size)
-        if not sample:
-            raise ResourceExhausted(f"no memory for a DDS sample of {size} bytes")
-        sample.statusinfo = _DISPOSE_AND_UNREGISTER if withdraws else 0
-        return Prepared(sample)
-
-    def write(self, sample: Prepared, timestamp_ns: int) -> bool:
-        """Writes a sample; False if there is no room now. The sample is still its owner's.
-
-        Raises:
-            ResourceExhausted: A limit was reached; it was not written.
-        """
-        given = sample.take()
-        given.timestamp = timestamp_ns
-        code = library().dds_forwardcdr(self.entity, given)
-        if code == TIMED_OUT:
-            return False
-        check(code, "write a DDS sample")
-        return True
+        native = _cdr.Writer(self.entity, int(ffi.cast("uintptr_t", sertype[0])))
+        self.prepare, self.frame, self.write = native.prepare, native.frame, native.write
 
     def present(self) -> dict[int, str]:
         """The readers there are now, and whose they are."""
@@ -165,23 +128,17 @@ class Reader(_Endpoint):
 
     Attributes:
         bell: The same.
+        take: Takes what there is, at most so many samples; fewer if that is all. `TAKE_AT_ONCE` at most.
     """
 
     def __init__(self, participant: Participant, topic: str, kind: Kind, terms: Terms, bell: Doorbell) -> None:
         super().__init__(participant)
         self.bell = bell
-        self._samples = ffi.new("struct ddsi_serdata *[]", _TAKE_AT_ONCE)
-        self._infos = ffi.new("dds_sample_info_t[]", _TAKE_AT_ONCE)
         handle = participant.topic(topic, kind)
         with terms.qos(participant.participant_id) as qos, _listening(bell, reader=True) as listener:
             made = library().dds_create_reader(participant.entity, handle, qos, listener)
         self.entity = check(made, f"make a DDS reader on {topic}")
-
-    def take(self, most: int = _TAKE_AT_ONCE) -> Sequence[Taken]:
-        """Takes what there is, each to be released by the caller; fewer than `most` (64 at most) if that is all."""
-        samples, infos = self._samples, self._infos
-        count = check(library().dds_takecdr(self.entity, samples, most, infos, 0), "take DDS samples")
-        return [Taken(samples[index], infos[index]) for index in range(count)]
+        self.take = _cdr.Reader(self.entity).take
 
     def identity(self, writer: int) -> str | None:
         """Whose a writer is or was; None if it is long gone."""

@@ -19,14 +19,14 @@ from lunar._native.control import Doorbell
 from lunar.errors import ClosedError, PeerFault
 from lunar_dds import frames
 from lunar_dds.domains import DEFAULT_LEASE_S, Participant, Setup, join
-from lunar_dds.endpoints import Reader
+from lunar_dds.endpoints import TAKE_AT_ONCE, Reader
 from lunar_dds.incoming import Collector, IncomingEnd
 from lunar_dds.kinds import PARCEL
 from lunar_dds.links import CONTROL_TERMS, Link, control_topic
 from lunar_dds.outgoing import OutgoingEnd, Spread
 
 if TYPE_CHECKING:
-    from lunar_dds.samples import Taken
+    from lunar_dds._cdr import Sample
 
 __all__ = ["Engine"]
 
@@ -220,16 +220,14 @@ class Engine(abc.Engine):
         return False
 
     def _hear(self, control: Reader) -> None:
-        while taken := control.take():
+        while taken := control.take(TAKE_AT_ONCE):
             for sample in taken:
                 if sample.is_data:
                     self._take_in(sample, control.identity(sample.writer))
-                sample.release()
 
-    def _take_in(self, sample: Taken, sender: str | None) -> None:
+    def _take_in(self, sample: Sample, sender: str | None) -> None:
         try:
-            with sample.content() as content:
-                frame = frames.parse(content)
+            frame = frames.parse(sample)
         except PeerFault:
             self._faulty += 1
             return

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from lunar._native.control import Doorbell
     from lunar.abc import IncomingHandler, Stream
+    from lunar_dds._cdr import Sample
     from lunar_dds.domains import Participant
     from lunar_dds.frames import Frame
     from lunar_dds.links import Link
-    from lunar_dds.samples import Taken
 
 __all__ = ["Collector", "IncomingEnd"]
 
@@ -83,28 +83,24 @@ class Collector:
         """Hands on what has come, at most so many samples; whether there may be more."""
         taken = self._reader.take(most)
         for sample in taken:
-            if not self._hand_on(sample):
-                sample.release()
+            if sample.is_data:
+                self._hand_on(sample)
         self.has_work = len(taken) == most
         return self.has_work
 
-    def _hand_on(self, sample: Taken) -> bool:
-        """Whether the sample is kept."""
-        if not sample.is_data:
-            return False
-        with sample.content() as content:
-            try:
-                frame = frames.parse(content)
-            except PeerFault:
-                self.faulty += 1
-                return False
-            end = self.ends.get(frame.publisher)
-            if end is None or not frame.is_for(self._participant):
-                return False
-            if self._reader.identity(sample.writer) != end.stream.remote_id:
-                self.faulty += 1
-                return False
-            return end.arrived(frame, content, sample)
+    def _hand_on(self, sample: Sample) -> None:
+        try:
+            frame = frames.parse(sample)
+        except PeerFault:
+            self.faulty += 1
+            return
+        end = self.ends.get(frame.publisher)
+        if end is None or not frame.is_for(self._participant):
+            return
+        if self._reader.identity(sample.writer) != end.stream.remote_id:
+            self.faulty += 1
+            return
+        end.arrived(frame)
 
     def close(self) -> None:
         """Deletes the reader."""
@@ -146,34 +142,31 @@ class IncomingEnd(Incoming):
         self._position: int | None = None
         self._dropped = self._lost = self._lost_told = 0
         self._taken = self._taken_told = self._bytes_untold = 0
-        self._held: deque[Taken] = deque()
+        self._held: deque[Frame] = deque()
         self._held_bytes = 0
         self._retry_s, self._retry_at_s = _FIRST_RETRY_S, 0.0
 
     # ---- the collector's ------------------------------------------------------------------------------------------
 
-    def arrived(self, frame: Frame, content: memoryview, sample: Taken) -> bool:
-        """Takes in what came for this stream. Whether the sample is kept, to be given back later."""
+    def arrived(self, frame: Frame) -> None:
+        """Takes in what came for this stream."""
         if frame.kind in (frames.START, frames.END):
             self.told(frame)
-            return False
-        if not self._is_started:
-            return False  # of an earlier opening: what is missing is sent again
-        if self._is_blocked or self._held:
-            return self._hold(frame, sample)
-        if self._offer(frame, content):
-            return False
-        self._is_blocked = True
-        return self._hold(frame, sample)
+        elif not self._is_started:
+            return  # of an earlier opening: what is missing is sent again
+        elif self._is_blocked or self._held:
+            self._hold(frame)
+        elif not self._offer(frame):
+            self._is_blocked = True
+            self._hold(frame)
 
-    def _hold(self, frame: Frame, sample: Taken) -> bool:
+    def _hold(self, frame: Frame) -> None:
         if len(self._held) >= _HELD or (self._held and self._held_bytes > 2 * WINDOW_BYTES):
             if self.stream.reliable:
                 self._fault("it sends more than it may before that is taken")
-            return False  # the gap is counted when the next one is offered
-        self._held.append(sample)
+            return  # the gap is counted when the next one is offered
+        self._held.append(frame)
         self._held_bytes += frame.payload_bytes
-        return True
 
     def told(self, frame: Frame) -> None:
         """The other end begins or ends the stream."""
@@ -189,7 +182,7 @@ class IncomingEnd(Incoming):
             self._may_miss = True  # what cannot be had again
             self.handler.started(frame.sequence, frame.extra)
 
-    def _offer(self, frame: Frame, content: memoryview) -> bool:
+    def _offer(self, frame: Frame) -> bool:
         position = self._position or 0
         dropped = self._dropped if frame.kind == frames.SHARED else max(frame.dropped, self._dropped)
         if frame.sequence > position:
@@ -198,9 +191,8 @@ class IncomingEnd(Incoming):
                 # DDS has lost the writer and found it again, and nobody has noticed: the sender still has them.
                 self._stop("the connection to the publisher's process was interrupted")
                 return True
-            with content[frame.payload : frame.payload + frame.payload_bytes] as payload:
-                if not self.handler.deliver(Parcel(frame.sequence, frame.time_ns, dropped, payload)):
-                    return False
+            if not self.handler.deliver(Parcel(frame.sequence, frame.time_ns, dropped, frame)):
+                return False
             if self._closed:
                 return True
             if missing > 0:
@@ -287,14 +279,12 @@ class IncomingEnd(Incoming):
     def offer_held(self) -> None:
         """Offers what waits, as far as there is room."""
         while self._held and not self._is_blocked:
-            sample = self._held[0]
-            with sample.content() as content:
-                frame = frames.parse(content)
-                if not self._offer(frame, content):
-                    self._is_blocked = True
-                    return
+            frame = self._held[0]
+            if not self._offer(frame):
+                self._is_blocked = True
+                return
             if self._held:  # else the handler has closed the stream
-                self._held.popleft().release()
+                self._held.popleft()
                 self._held_bytes -= frame.payload_bytes
 
     def close(self) -> None:
@@ -307,7 +297,6 @@ class IncomingEnd(Incoming):
         self._closed_told(self)
 
     def _drop_held(self) -> None:
-        while self._held:
-            self._held.popleft().release()
+        self._held.clear()
         self._held_bytes = 0
         self._is_blocked = False

@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from lunar.qos import QoS
-from lunar_dds import frames
 from lunar_dds.endpoints import Writer
 from lunar_dds.kinds import PARCEL
 from lunar_dds.terms import Terms
@@ -53,12 +52,8 @@ class Link:
         """Says something of a stream; False if it cannot be said now."""
         if not self.is_ready:
             return False
-        head = frames.head(kind, publisher, session=session, sequence=sequence, dropped=dropped, extra=extra)
-        sample = self._writer.prepare(head)
-        try:
-            return self._writer.write(sample, time.time_ns())
-        finally:
-            sample.release()
+        said = self._writer.frame(kind, publisher, session=session, sequence=sequence, dropped=dropped, extra=extra)
+        return self._writer.write(said, time.time_ns())
 
     def close(self) -> None:
         """Stops writing."""

@@ -14,8 +14,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from lunar.abc import Outgoing
 from lunar.errors import LunarError
@@ -28,11 +27,13 @@ from lunar_dds.terms import Terms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from _typeshed import ReadableBuffer
+
     from lunar._native.control import Doorbell
     from lunar.abc import OutgoingHandler, Parcel, Stream
+    from lunar_dds._cdr import Sample
     from lunar_dds.domains import Participant
     from lunar_dds.links import Link
-    from lunar_dds.samples import Prepared
 
 __all__ = ["WINDOW_BYTES", "WINDOW_PARCELS", "OutgoingEnd", "Spread", "data_terms", "data_topic"]
 
@@ -52,14 +53,8 @@ def data_terms(qos: QoS, *, reliable: bool) -> Terms:
     return Terms(QoS("best_effort", depth=1000, priority=qos.priority))
 
 
-@dataclass(slots=True)
-class _Kept:
-    """A parcel that is not acknowledged."""
-
-    sequence: int
-    time_ns: int
-    size_bytes: int
-    sample: Prepared
+_Kept: TypeAlias = "tuple[int, int, Sample]"
+"""A parcel that is not acknowledged: its sequence number, its size, and the sample that carries it."""
 
 
 class Spread:
@@ -83,7 +78,7 @@ class Spread:
         self.publisher = bytes.fromhex(stream.publisher_id)
         self.ends: dict[bytes, OutgoingEnd] = {}
         self.present: set[str] = set()
-        self._backlog: deque[Prepared] = deque()
+        self._backlog: deque[Sample] = deque()
         self._full = full
 
     def refresh(self) -> None:
@@ -96,70 +91,72 @@ class Spread:
             if not self._writer.write(self._backlog[0], time.time_ns()):
                 self._full[self] = None
                 return False
-            self._backlog.popleft().release()
+            self._backlog.popleft()
         return True
 
     def say(self, kind: int, end: OutgoingEnd, session: int, *, sequence: int = 0, extra: int = 0) -> None:
         """Writes something for one stream, in its place among the parcels."""
-        self._backlog.append(
-            self._writer.prepare(
-                frames.head(
-                    kind, self.publisher, session=session, sequence=sequence, extra=extra, audience=(end.remote,)
-                )
-            )
+        said = self._writer.frame(
+            kind, self.publisher, session=session, sequence=sequence, extra=extra, audience=end.remote
         )
+        self._backlog.append(said)
         self.flush()
 
-    def write_again(self, end: OutgoingEnd, kept: _Kept, dropped: int) -> None:
+    def write_again(self, end: OutgoingEnd, sample: Sample, dropped: int) -> None:
         """Writes a parcel for one stream again."""
-        with kept.sample.content() as content, content[len(content) - kept.size_bytes :] as payload:
-            given = self._directed(end, kept.sequence, kept.time_ns, dropped, payload)
-        self._backlog.append(given)
+        frame = frames.parse(sample)
+        self._backlog.append(self._directed(end, frame.sequence, frame.time_ns, dropped, frame))
         self.flush()
 
-    def _directed(self, end: OutgoingEnd, sequence: int, time_ns: int, dropped: int, payload: memoryview) -> Prepared:
-        named = frames.head(
+    def _directed(self, end: OutgoingEnd, sequence: int, time_ns: int, dropped: int, payload: ReadableBuffer) -> Sample:
+        return self._writer.frame(
             frames.DIRECTED,
             self.publisher,
-            len(payload),
+            payload,
             sequence=sequence,
             time_ns=time_ns,
             dropped=dropped,
-            audience=(end.remote,),
+            audience=end.remote,
         )
-        return self._writer.prepare(named, payload)
 
     def write(self, first: OutgoingEnd, parcel: Parcel, payload: memoryview) -> bool:
         """Writes a parcel for a stream, and for all others that are at the same point; False if DDS has no room."""
-        if not self.flush():
+        if self._backlog and not self.flush():
             return False
-        sharing = [first]
-        left_out: list[OutgoingEnd] = []
-        for each in self.ends.values():
-            if each is not first:
-                (sharing if each.joins(first, parcel, len(payload)) else left_out).append(each)
+        size_bytes = payload.nbytes
+        sharing, left_out = [first], b""
+        if len(self.ends) > 1:
+            sharing, left_out = self._share(first, parcel, size_bytes)
         if first.has_new_drops or parcel.dropped != first.dropped or (left_out and len(sharing) == 1):
             sharing = [first]
             sample = self._directed(first, parcel.sequence_number, parcel.source_time_ns, parcel.dropped, payload)
         else:
-            shared = frames.head(
+            sample = self._writer.frame(
                 frames.SHARED,
                 self.publisher,
-                len(payload),
+                payload,
                 sequence=parcel.sequence_number,
                 time_ns=parcel.source_time_ns,
-                audience=[each.remote for each in left_out],
+                audience=left_out,
             )
-            sample = self._writer.prepare(shared, payload)
-        try:
-            if not self._writer.write(sample, time.time_ns()):
-                self._full[self] = None
-                return False
-            for each in sharing:
-                each.written(parcel, sample, len(payload), is_own=each is first)
-        finally:
-            sample.release()
+        if not self._writer.write(sample, time.time_ns()):
+            self._full[self] = None
+            return False
+        for each in sharing:
+            each.written(parcel, sample, size_bytes, is_own=each is first)
         return True
+
+    def _share(self, first: OutgoingEnd, parcel: Parcel, size_bytes: int) -> tuple[list[OutgoingEnd], bytes]:
+        """Who is at the same point, and the ids of the others."""
+        sharing, left_out = [first], b""
+        for each in self.ends.values():
+            if each is first:
+                continue
+            if each.joins(first, parcel, size_bytes):
+                sharing.append(each)
+            else:
+                left_out += each.remote
+        return sharing, left_out
 
     def tell_writable(self) -> None:
         """Has the bus try again: DDS has room."""
@@ -168,8 +165,6 @@ class Spread:
 
     def close(self) -> None:
         """Deletes the writer; what is not written by now is not."""
-        for sample in self._backlog:
-            sample.release()
         self._backlog.clear()
         self._writer.close()
 
@@ -253,9 +248,7 @@ class OutgoingEnd(Outgoing):
             return
         while self._kept and self._acknowledged < count:
             self._acknowledged += 1
-            kept = self._kept.popleft()
-            self._kept_bytes -= kept.size_bytes
-            kept.sample.release()
+            self._kept_bytes -= self._kept.popleft()[1]
         self.tell_writable()
 
     def tell_writable(self) -> None:
@@ -293,7 +286,7 @@ class OutgoingEnd(Outgoing):
             and self._has_room(size_bytes)
         )
 
-    def written(self, parcel: Parcel, sample: Prepared, size_bytes: int, *, is_own: bool) -> None:
+    def written(self, parcel: Parcel, sample: Sample, size_bytes: int, *, is_own: bool) -> None:
         """A parcel was written for this stream; by its own call, or ahead of it."""
         self._last_sequence = parcel.sequence_number
         if is_own:
@@ -301,7 +294,7 @@ class OutgoingEnd(Outgoing):
         else:
             self._written_ahead.append(parcel.sequence_number)
         if self.stream.reliable:
-            self._kept.append(_Kept(parcel.sequence_number, parcel.source_time_ns, size_bytes, sample.share()))
+            self._kept.append((parcel.sequence_number, size_bytes, sample))
             self._kept_bytes += size_bytes
 
     # ---- the bus's ------------------------------------------------------------------------------------------------
@@ -324,32 +317,36 @@ class OutgoingEnd(Outgoing):
     def _write_again(self) -> None:
         kept, self._kept, self._kept_bytes = self._kept, deque(), 0
         for each in kept:
+            sequence, size_bytes, sample = each
             # Who begins anew has closed the stream in between: what was on its way then is over.
-            if self._received_before is None or each.sequence <= self._received_before:
-                each.sample.release()
+            if self._received_before is None or sequence <= self._received_before:
                 continue
-            self._spread.write_again(self, each, self.dropped)
+            self._spread.write_again(self, sample, self.dropped)
             self._kept.append(each)
-            self._kept_bytes += each.size_bytes
+            self._kept_bytes += size_bytes
 
     def send(self, parcel: Parcel) -> bool:
         """Takes a parcel over, if there is room."""
         if not self._is_started:
             self.refused = True
             return False
-        ahead = self._written_ahead
-        while ahead and ahead[0] < parcel.sequence_number:
-            ahead.popleft()  # the bus dropped it for this stream after it was written
-        if ahead and ahead[0] == parcel.sequence_number:
-            ahead.popleft()
-            self.has_new_drops = parcel.dropped != self.dropped
+        if self._written_ahead and self._was_written(parcel):
             return True
-        with memoryview(parcel.payload) as view:
-            payload = view if view.format == "B" and view.ndim == 1 else view.cast("B")
-            if self._has_room(len(payload)) and self._spread.write(self, parcel, payload):
+        with memoryview(parcel.payload) as payload:
+            if self._has_room(payload.nbytes) and self._spread.write(self, parcel, payload):
                 return True
         self.refused = True
         return False
+
+    def _was_written(self, parcel: Parcel) -> bool:
+        ahead = self._written_ahead
+        while ahead and ahead[0] < parcel.sequence_number:
+            ahead.popleft()  # the bus dropped it for this stream after it was written
+        if not ahead or ahead[0] != parcel.sequence_number:
+            return False
+        ahead.popleft()
+        self.has_new_drops = parcel.dropped != self.dropped
+        return True
 
     @property
     def unacknowledged(self) -> int:
@@ -375,7 +372,5 @@ class OutgoingEnd(Outgoing):
             self._link.tell(frames.END, self._spread.publisher, session)
 
     def _drop_kept(self) -> None:
-        for kept in self._kept:
-            kept.sample.release()
         self._kept.clear()
         self._kept_bytes = 0

@@ -42,14 +42,14 @@ def test_what_is_laid_out_is_read_again(
         time_ns=time_ns,
         dropped=dropped,
         extra=extra,
-        audience=audience,
+        audience=b"".join(audience),
     )
     content = memoryview(head + payload + b"\0" * (-len(head + payload) % 4))
     frame = frames.parse(content)
     assert (frame.kind, frame.publisher, frame.session) == (kind, publisher, session)
     assert (frame.sequence, frame.time_ns, frame.dropped, frame.extra) == (sequence, time_ns, dropped, extra)
-    assert frame.audience == b"".join(audience)
-    assert content[frame.payload : frame.payload + frame.payload_bytes] == payload
+    assert all(frame.is_for(each) == (kind != frames.SHARED) for each in audience)
+    assert (bytes(frame), frame.payload_bytes) == (payload, len(payload))
 
 
 @given(st.binary(max_size=200))
@@ -58,12 +58,13 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
         frame = frames.parse(memoryview(content))
     except PeerFault:
         return
-    assert frame.payload + frame.payload_bytes <= len(content)
+    assert bytes(frame) in content
+    assert frame.payload_bytes == len(bytes(frame))
 
 
 def test_a_shared_parcel_is_for_all_but_its_audience() -> None:
     def frame(kind: int, *audience: bytes) -> frames.Frame:
-        return frames.parse(memoryview(frames.head(kind, b"p" * 16, audience=audience)))
+        return frames.parse(memoryview(frames.head(kind, b"p" * 16, audience=b"".join(audience))))
 
     one, other = b"\1" * 16, b"\2" * 16
     assert frame(frames.SHARED).is_for(one)
@@ -75,7 +76,7 @@ def test_a_shared_parcel_is_for_all_but_its_audience() -> None:
 
 
 def test_an_id_across_two_of_the_audience_is_not_meant() -> None:
-    named = frames.head(frames.DIRECTED, b"p" * 16, audience=(b"a" * 8 + b"b" * 8, b"c" * 16))
+    named = frames.head(frames.DIRECTED, b"p" * 16, audience=b"a" * 8 + b"b" * 8 + b"c" * 16)
     assert not frames.parse(memoryview(named)).is_for(b"b" * 8 + b"c" * 8)
 
 

@@ -42,8 +42,8 @@ def test_the_library_must_have_all(addresses: dict[str, int]) -> None:
         lambda: frames.parse(3),  # type: ignore[arg-type]
         lambda: frames.parse(frames.head(1, PUBLISHER)).is_for(b"short"),
         lambda: frames.parse(frames.head(1, PUBLISHER)).is_for("p" * 16),  # type: ignore[arg-type]
-        lambda: _cdr.Sample(),
-        lambda: _cdr.Frame(),
+        _cdr.Sample,
+        _cdr.Frame,
     ],
 )
 def test_what_is_given_wrongly_is_refused(wrong: Callable[[], object]) -> None:

@@ -8,6 +8,8 @@ import lunar
 from lunar._native._bus import Outlet, Parcel, Reader
 from lunar.testing import isolated
 
+pytestmark = pytest.mark.native
+
 
 def test_a_parcel_is_what_it_was_made_of() -> None:
     parcel = Parcel(3, -5, dropped=1, payload=b"x")

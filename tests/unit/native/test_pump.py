@@ -14,6 +14,8 @@ from lunar._native._bus import Pump
 from lunar.graph import waiting
 from lunar.testing import isolated
 
+pytestmark = pytest.mark.native
+
 
 class Source:
     """Something like an engine: its descriptor is readable when it has something, which `serve` publishes."""

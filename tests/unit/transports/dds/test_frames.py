@@ -7,6 +7,8 @@ from lunar_dds import frames
 
 from lunar.errors import PeerFault
 
+pytestmark = pytest.mark.native
+
 IDS = st.binary(min_size=16, max_size=16)
 COUNTS = st.integers(0, 2**64 - 1)
 

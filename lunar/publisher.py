@@ -106,8 +106,12 @@ class Publisher(Writer[T]):
         self._local.count.wait_for_blocking(count, timeout_s, f"subscriptions of {self.topic} matched")
 
     def assert_liveliness(self) -> None:
-        """Gives a sign of life without publishing, for liveliness="manual_by_topic"."""
+        """Gives a sign of life without publishing, for liveliness="manual_by_topic".
+
+        Call it as often as you like: other hosts are told of it at most four times a lease.
+        """
         self._assert_alive()
+        self._participant.report_sign(self._local)
 
     def statistics(self) -> PublisherStatistics:
         """What was published, waited for and lost so far, also by match."""

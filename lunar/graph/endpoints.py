@@ -148,6 +148,8 @@ class SubscriptionMatch:
 
     Attributes:
         since_ns: When it was made, monotonic.
+        asserted_ns: The last sign of life without a message that a publisher on another host is known to have given,
+            likewise; 0: none. On this host shared memory tells of it.
         lost_after_ns: The last sign of life before liveliness was last reported lost.
         upstream: What was lost before it came to its queue, by cause.
         reported: Losses that an event has told of.
@@ -158,6 +160,7 @@ class SubscriptionMatch:
     native: ReaderMatch
     upstream: Callable[[], dict[LossCause, int]] = dict
     since_ns: int = field(default_factory=time.monotonic_ns)
+    asserted_ns: int = 0
     lost_after_ns: int = -1
     reported: dict[LossCause, int] = field(default_factory=dict)
 

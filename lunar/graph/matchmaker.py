@@ -7,6 +7,7 @@ each pair by themselves from what was announced, so both see an incompatibility,
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, overload
@@ -202,6 +203,14 @@ class Matchmaker:
         """A match was made; samples can flow."""
         local.matches[made.link, made.remote.id] = made  # type: ignore[assignment]  # of its own kind, see above
         self._changed(local, events.Matched(local.info, made.remote))
+
+    def remote_asserted(self, link: AnyLink, publisher_id: str, age_ns: int) -> None:
+        """A publisher of a peer gave a sign of life without a message, so long ago."""
+        sign_ns = max(0, time.monotonic_ns() - age_ns)
+        for subscription in self.subscriptions.values():
+            found = subscription.matches.get((link, publisher_id))
+            if found is not None:
+                found.asserted_ns = max(found.asserted_ns, sign_ns)
 
     def segment_arrived(self) -> None:
         """Samples that waited for their segment can be taken now."""

@@ -201,6 +201,11 @@ class Participant:
         """Samples of this endpoint were lost; at most a few reports a second come of it."""
         self.post(self._report_losses, local)
 
+    def report_sign(self, local: LocalPublisher) -> None:
+        """A publisher gave a sign of life without a message."""
+        if self._presence is not None:
+            self._presence.signs.given(local)
+
     def snapshot(self, timeout_s: float) -> GraphSnapshot:
         """Waits until everybody who is there now has told everything, then tells who is there.
 

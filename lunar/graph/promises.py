@@ -1,7 +1,8 @@
 """Deadlines and manual liveliness: promises about time, looked after with timers of the control thread.
 
 Only endpoints whose profile makes such a promise cost a timer. When something was last published or asserted is read
-from the native side and from the shared words of each match; nothing is sent for it.
+from the native side and from the shared words of each match; nothing is sent for it but what other hosts are told
+of signs of life without a message (`lunar.graph.network.signs`).
 
 Source: DDS 1.4, §2.2.3.7 (DEADLINE), §2.2.3.11 (LIVELINESS).
 """
@@ -107,7 +108,7 @@ class Promises:
             if match.remote.qos.liveliness != "manual_by_topic":
                 continue  # automatic: alive as long as its process is, which the link tells
             lease_ns = int((match.remote.qos.lease_s or 0) * _NS)
-            signs = (match.native.alive_ns, match.native.newest_ns, match.since_ns)
+            signs = (match.native.alive_ns, match.native.newest_ns, match.asserted_ns, match.since_ns)
             sign_ns = min(max(signs), now_ns)  # it is the peer that writes two of them
             if now_ns - sign_ns < lease_ns:
                 wait_ns = min(wait_ns, sign_ns + lease_ns - now_ns)

@@ -10,6 +10,7 @@ import pytest
 import lunar
 from lunar.loop import LoopKind
 from lunar.testing import Child
+from tests.integration.memory_hosts import MemoryHosts
 
 LOOPS: tuple[LoopKind, ...] = ("lunar", "asyncio", "uvloop")
 BUS_CHILD = Path(__file__).with_name("bus_child.py")
@@ -60,3 +61,11 @@ def connect(node: lunar.Node) -> Connect:
         return publisher, subscription
 
     return connect
+
+
+@pytest.fixture
+def memory_hosts(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryHosts]:
+    """Makes nodes of this process meet as if they were on different hosts."""
+    hosts = MemoryHosts(runtime_dir, monkeypatch)
+    yield hosts
+    hosts.close()

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 from lunar_dds import Transport as Dds
 from lunar_zmq import Transport as Zmq
 
@@ -80,18 +79,7 @@ def bus(name: str, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         node.close()
 
 
-NOT_YET = {
-    "a_sign_of_life_without_a_message_counts": "streams carry samples alone: `assert_liveliness` stays on its host",
-}
-
-
-def with_what_is_not_kept_yet(check: conformance.BusCheck) -> ParameterSet:
-    reason = NOT_YET.get(str(check))
-    marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
-    return pytest.param(check, id=str(check), marks=marks)
-
-
-@pytest.mark.parametrize("check", [with_what_is_not_kept_yet(check) for check in conformance.BUS_CHECKS])
+@pytest.mark.parametrize("check", conformance.BUS_CHECKS, ids=str)
 @pytest.mark.parametrize("name", SUBJECTS)
 async def test_nodes_on_two_hosts_get_what_profiles_promise(
     check: conformance.BusCheck, bus: HostsOfThisProcess

@@ -25,6 +25,9 @@ _MAX_NODES: Final = 1024
 _MAX_ENDPOINTS: Final = 4096
 _MAX_EARLY: Final = 10_000
 _MAX_REASON: Final = 500
+_MAX_NS: Final = 2**63 - 1
+# Of these what is posted again under the same key is only their first word repeated.
+_SAID_ONCE: Final = frozenset({"node", "schema", "endpoint", "refusal"})
 # What is known of a node from the process that posts it.
 _SAID_BY_PROCESS: Final = frozenset({"host", "host_key", "transports"})
 
@@ -102,7 +105,8 @@ class Board:
         self._post(f"endpoint {info.id}", {"kind": "endpoint", "endpoint": info.to_dict()})
 
     def withdraw_endpoint(self, endpoint_id: str) -> None:
-        """Takes an endpoint back."""
+        """Takes an endpoint back, and its sign of life."""
+        self._withdraw(f"sign {endpoint_id}")
         self._withdraw(f"endpoint {endpoint_id}")
 
     def post_refusal(self, own_id: str, their_id: str, reason: str) -> None:
@@ -114,6 +118,17 @@ class Board:
     def withdraw_refusal(self, own_id: str, their_id: str) -> None:
         """Takes that back."""
         self._withdraw(f"refusal {own_id} {their_id}")
+
+    def post_sign(self, publisher_id: str, count: int, age_ns: int) -> None:
+        """Posts that a publisher gave a sign of life without a message.
+
+        Args:
+            publisher_id: The publisher.
+            count: Another one each time.
+            age_ns: How long ago it was given.
+        """
+        record = {"kind": "sign", "publisher": publisher_id, "count": count, "age_ns": age_ns}
+        self._post(f"sign {publisher_id}", record)
 
     def _post(self, name: str, record: _Record) -> None:
         self._discovery.post(_key(name), json.dumps(record, separators=(",", ":")).encode())
@@ -145,13 +160,13 @@ class Board:
                 self._withdrawn(news.source, removed)
             return
         record = _parse(news.body)
-        if len(records) >= _MAX_EARLY:
-            raise PeerFault(f"it posts more than {_MAX_EARLY} records")
         known = news.key in records
+        if not known and len(records) >= _MAX_EARLY:
+            raise PeerFault(f"it posts more than {_MAX_EARLY} records")
         records[news.key] = record
         if record.get("kind") == "process":
             self._meet(news.source, record)
-        elif not known and (process := self.processes.get(news.source)) is not None:
+        elif not (known and record.get("kind") in _SAID_ONCE) and (process := self.processes.get(news.source)):
             self._learn(process, record)
 
     def _meet(self, source: Hashable, record: _Record) -> None:
@@ -178,6 +193,10 @@ class Board:
                 process.schemas.take(record, process.pid)
             case "endpoint":
                 self._add(process, EndpointInfo.from_dict(record.get("endpoint"), host=process.host))
+            case "sign":
+                fields = Fields(record, "sign")
+                age_ns = fields.integer("age_ns", 0, _MAX_NS)
+                self._matchmaker.remote_asserted(process, fields.hex_id("publisher"), age_ns)
             case "refusal":
                 fields = Fields(record, "refusal")
                 reason = fields.text("reason", _MAX_REASON)

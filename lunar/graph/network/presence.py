@@ -21,6 +21,7 @@ from lunar.graph.network.board import Board
 from lunar.graph.network.engines import EngineHost
 from lunar.graph.network.loopback import Loopback
 from lunar.graph.network.network import Network
+from lunar.graph.network.signs import Signs
 from lunar.graph.transports import TransportInfo, as_announced
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Presence:
     Attributes:
         missing: Why transports cannot be used, by name.
         transports: What is announced of both.
+        signs: Takes the signs of life of this process's publishers.
 
     Raises:
         TransportUnavailable: Discovery cannot run here.
@@ -148,6 +150,7 @@ class Presence:
                 "addresses": {host.name: dict(host.engine.address) for host in hosts},
             }
             self.board = Board(discovery, record, matchmaker, self.network.forget, faulted, self.network.refused)
+            self.signs = Signs(control, self.board)
             undo.pop_all()
 
     def begin(self) -> None:
@@ -198,6 +201,7 @@ class Presence:
         self.network.drain(endpoint_id, partial(self._withdraw, endpoint_id))
 
     def _withdraw(self, endpoint_id: str) -> None:
+        self.signs.forget(endpoint_id)
         if not self._closed:
             self.board.withdraw_endpoint(endpoint_id)
 

@@ -164,6 +164,19 @@ class SubscriptionMatch:
     lost_after_ns: int = -1
     reported: dict[LossCause, int] = field(default_factory=dict)
 
+    @property
+    def newest_ns(self) -> int:
+        """When the newest sample was published, monotonic; 0: never.
+
+        From another host: when it came, since the clock there may be another one.
+        """
+        return self.native.alive_ns if self.remote.host else self.native.newest_ns
+
+    @property
+    def alive_ns(self) -> int:
+        """The last sign of life, or the match, whatever was last; monotonic, and written by the peer in part."""
+        return max(self.native.alive_ns, self.newest_ns, self.asserted_ns, self.since_ns)
+
     def losses(self) -> dict[LossCause, int]:
         """What was lost so far, by cause."""
         return _losses(self)

@@ -108,8 +108,7 @@ class Promises:
             if match.remote.qos.liveliness != "manual_by_topic":
                 continue  # automatic: alive as long as its process is, which the link tells
             lease_ns = int((match.remote.qos.lease_s or 0) * _NS)
-            signs = (match.native.alive_ns, match.native.newest_ns, match.asserted_ns, match.since_ns)
-            sign_ns = min(max(signs), now_ns)  # it is the peer that writes two of them
+            sign_ns = min(match.alive_ns, now_ns)
             if now_ns - sign_ns < lease_ns:
                 wait_ns = min(wait_ns, sign_ns + lease_ns - now_ns)
                 continue
@@ -129,5 +128,5 @@ def _newest_ns(local: LocalPublisher | LocalSubscription, now_ns: int) -> int | 
     if isinstance(local, LocalPublisher):
         return local.writer._newest_ns or None
     # A peer that claims to publish in the future must not set the next look there.
-    times = [min(max(match.native.newest_ns, match.since_ns), now_ns) for match in local.matches.values()]
+    times = [min(max(match.newest_ns, match.since_ns), now_ns) for match in local.matches.values()]
     return max(times, default=None)

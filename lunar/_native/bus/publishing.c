@@ -441,13 +441,17 @@ int writer_publish(Writer *self, PyObject *message) {
     return outcome;
 }
 
-/* As it was numbered and dated elsewhere. */
+/* As it was numbered and dated elsewhere, by a clock that may be off: that it has come now is what shows life. */
 int writer_relay(Writer *self, PyObject *message, uint64_t sequence, uint64_t time_ns) {
     uint64_t before = self->sequence;
     self->sequence = sequence - 1;
     int outcome = put(self, message, time_ns);
-    if (outcome == DONE)
+    if (outcome == DONE) {
+        uint64_t arrived_ns = now_ns();
+        for (Py_ssize_t i = 0; i < self->count; i++)
+            __atomic_store_n(&self->matches[i]->queue.shared->alive_ns, arrived_ns, __ATOMIC_RELAXED);
         show_and_ring(self);
+    }
     else
         self->sequence = before;
     report(self);

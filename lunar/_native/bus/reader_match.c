@@ -122,7 +122,7 @@ static PyGetSetDef match_getset[] = {
     {"newest_ns", (getter)match_newest_ns, NULL, "CLOCK_MONOTONIC of the newest sample published; 0: none.", NULL},
     {"lost_overwritten", (getter)match_lost_overwritten, NULL, "As the publisher counts it.", NULL},
     {"lost_held", (getter)match_lost_held, NULL, "As the publisher counts it.", NULL},
-    {"alive_ns", (getter)match_alive_ns, NULL, "CLOCK_MONOTONIC of the publisher's last publish or assertion.", NULL},
+    {"alive_ns", (getter)match_alive_ns, NULL, "CLOCK_MONOTONIC of the last assertion here, or arrival from another host.", NULL},
     {"queued", (getter)match_queued, NULL, NULL, NULL},
     {NULL}};
 static PyType_Slot match_slots[] = {{Py_tp_new, match_new},

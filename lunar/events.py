@@ -22,6 +22,7 @@ __all__ = [
     "LossCause",
     "Matched",
     "NoTransport",
+    "NotEncrypted",
     "PeerFaulted",
     "SamplesLost",
     "Severity",
@@ -136,6 +137,24 @@ class NoTransport(EndpointEvent):
 
     def __str__(self) -> str:
         return f"no transport, no match: {self._ends('and')}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class NotEncrypted(EndpointEvent):
+    """A match with another host is not encrypted, although one of the two processes has made ready a transport that is.
+
+    Told once for each other process, at its first such match. See `lunar explain`.
+
+    Attributes:
+        transport: What serves the match.
+        reason: What would encrypt, and why it cannot be used.
+    """
+
+    transport: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"not encrypted over {self.transport}: {self._ends('and')}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,10 +49,13 @@ class Selection:
     Attributes:
         choice: Name of the transport that serves the match, or None if none can.
         reasons: For each transport, by name and the preferred ones first, why it was chosen or not.
+        not_encrypted: Why the choice does not encrypt although one end has a transport that would, and asks for no
+            other; "" if that is not so. Somebody has set up encryption there, and should know.
     """
 
     choice: str | None
     reasons: Mapping[str, str]
+    not_encrypted: str = ""
 
     def __str__(self) -> str:
         by_reason: dict[str, list[str]] = {}
@@ -80,9 +83,12 @@ def select(
     named = [qos.transport for qos in (match.publisher.qos, match.subscription.qos) if qos.transport is not None]
     reasons: dict[str, str] = {}
     fit: dict[str, Capabilities] = {}
+    encrypts = ""
     for name in sorted({*sends, *receives, *known, *named}, key=_place):
         reasons[name] = _why_not_asked_for(match, name) or _why_out_of_reach(match, name, (sends, receives), known)
-        reasons[name] = reasons[name] or _why_not_at_both(name, sends, receives)
+        if not reasons[name] and (reason := _why_not_at_both(name, sends, receives)):
+            reasons[name] = reason
+            encrypts = encrypts or _what_would_encrypt(name, sends, receives, reason)
         if not reasons[name]:
             can = _of_both(sends[name], receives[name])
             reasons[name] = _why_unfit(match, can)
@@ -91,9 +97,18 @@ def select(
     if not fit:
         return Selection(None, reasons)
     best = min(fit, key=lambda name: (*_shortcomings(match, fit[name]), _place(name)))
+    warning = "" if match.same_host or fit[best].encrypted else encrypts
     for name, can in fit.items():
         reasons[name] = _why_chosen(match, can) if name == best else _why_second(match, can, best, fit[best])
-    return Selection(best, reasons)
+    if warning:
+        reasons[best] += f", not encrypted although {warning}"
+    return Selection(best, reasons, warning)
+
+
+def _what_would_encrypt(name: str, sends: _Own, receives: _Own, reason: str) -> str:
+    """What to say of a transport that one end alone has if it encrypts there; else ""."""
+    ready = [own[name].capabilities for own in (sends, receives) if name in own and not own[name].missing]
+    return f"{name} would be: {reason}" if any(can is not None and can.encrypted for can in ready) else ""
 
 
 def _by_name(infos: Iterable[TransportInfo]) -> dict[str, TransportInfo]:

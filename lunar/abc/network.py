@@ -92,7 +92,18 @@ class NetworkTransport(ABC):
     @property
     @abstractmethod
     def capabilities(self) -> Capabilities:
-        """What it can do; the same each time it is asked."""
+        """What it can do by default; the same each time it is asked."""
+
+    def capabilities_under(self, settings: Mapping[str, object]) -> Capabilities:
+        """What it can do as the configuration has it: this is what a process announces, so it must hold.
+
+        Args:
+            settings: What the configuration says for this transport.
+
+        Raises:
+            ConfigError: A setting is unknown or has a value that cannot be used.
+        """
+        return self.capabilities
 
     @abstractmethod
     def probe(self) -> Probe:

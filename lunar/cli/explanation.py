@@ -13,6 +13,7 @@ from lunar.cli.pairs import imagine, pairs_of
 from lunar.cli.places import PLACES, find_place, like_here, what_is_here
 from lunar.cli.qos_choice import parse_qos
 from lunar.cli.snapshots import look_at_graph
+from lunar.config import Config
 from lunar.qos import QoS
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def explain_topic(name: str, *, message_bytes: int | None, as_json: bool) -> int
         hint = f"; did you mean {' or '.join(near)}?" if near else "; imagine its ends with --qos and --between"
         write_error(f"nobody publishes or subscribes {full_name}{hint}")
         return exit_codes.NOT_FOUND
-    installed = installed_transports()
+    installed = installed_transports(Config.from_environment().transport_settings)
     pairs = pairs_of(topic, installed, message_bytes)
     if not pairs:
         write_note(f"nobody {'subscribes' if topic.publishers else 'publishes'} {full_name}: there is nothing to match")
@@ -68,7 +69,7 @@ def explain_imagined(
     """
     full_name = absolute_name(name)
     read = [parse_qos(text) for text in profiles]
-    installed = installed_transports()
+    installed = installed_transports(Config.from_environment().transport_settings)
     snapshot = look_at_graph()
     here = what_is_here(snapshot.transports, installed)
     if read:

@@ -24,6 +24,8 @@ from lunar.interfaces import Interface, interfaces, usable
 
 if TYPE_CHECKING:
     from lunar.abc import NetworkTransport
+    from lunar.graph.network.presence import Surroundings
+    from lunar.graph.network.remote import RemoteProcess
 
 _LISTEN_S = 1.0
 _TURN_ON = "set LUNAR_RANGE=network"
@@ -48,7 +50,7 @@ def check_network(config: Config | None = None) -> Iterator[Check]:
     yield from _check_peers(config, chosen)
     yield from _check_transports(config, chosen if on else ())
     if on and chosen:
-        yield _check_discovery(config)
+        yield from _check_discovery(config)
 
 
 def _check_interfaces(config: Config, *, on: bool) -> Generator[Check, None, tuple[Interface, ...]]:
@@ -99,6 +101,7 @@ def _check_transports(config: Config, opened_on: tuple[Interface, ...]) -> Itera
         settings = dict(config.transport_settings.get(transport.name, {}))
         name = f"transport {transport.name}"
         try:
+            can = transport.capabilities_under(settings)
             keys = _describe_keys(transport, settings)
             if opened_on:
                 _try(transport, config, opened_on, settings)
@@ -107,9 +110,9 @@ def _check_transports(config: Config, opened_on: tuple[Interface, ...]) -> Itera
             continue
         rank = "preferred" if not usable_ones else "for what those above do not carry"
         usable_ones += 1
-        traits = [trait for trait in ("reliable", "multicast", "encrypted") if getattr(transport.capabilities, trait)]
-        if keys is not None and not keys:
-            traits.remove("encrypted")
+        traits = [trait for trait in ("reliable", "multicast", "encrypted") if getattr(can, trait)]
+        if not can.encrypted:
+            traits.append("not encrypted")
         yield Check(name, "ok", ", ".join([rank, *traits, *([keys] if keys else [])]))
     for missing_name, reason in missing.items():
         yield _unused(f"transport {missing_name}", reason, on=config.range == "network")
@@ -146,25 +149,50 @@ def _remedy(error: Exception | str) -> str:
     return f"correct {error.variable}" if isinstance(error, ConfigError) else "repair what it names"
 
 
-def _check_discovery(config: Config) -> Check:
+def _check_discovery(config: Config) -> Iterator[Check]:
+    """Yields what is found of other hosts, and what is ready here and cannot be used there."""
     name = "discovery"
     remedy = "is LUNAR_RANGE=network and the same LUNAR_DOMAIN set there? else name the hosts in LUNAR_PEERS"
     try:
         surroundings = surroundings_of(config)
         if surroundings is None:
-            return Check(name, "ok", "off")
+            return
         own = host_key(config) if os.path.isdir(config.runtime_dir) else ""
         met = take_census(config, surroundings, own, _LISTEN_S)
     except TransportUnavailable as error:
-        return Check(name, "failed", error.reason, error.remedy)
+        yield Check(name, "failed", error.reason, error.remedy)
+        return
     except LunarError as error:
-        return Check(name, "failed", str(error), _remedy(error))
+        yield Check(name, "failed", str(error), _remedy(error))
+        return
     if not met:
-        return Check(name, "warning", f"no process of another host within {_LISTEN_S:g} s", remedy)
+        yield Check(name, "warning", f"no process of another host within {_LISTEN_S:g} s", remedy)
+        return
     hosts = Counter(process.host for process in met)
     text = ", ".join(f"{host} ({count})" for host, count in sorted(hosts.items()))
     met_text = plural(len(met), "process", "processes")
-    return Check(name, "ok", f"{met_text} of other hosts within {_LISTEN_S:g} s: {text}")
+    yield Check(name, "ok", f"{met_text} of other hosts within {_LISTEN_S:g} s: {text}")
+    yield from _check_what_others_have(surroundings, met)
+
+
+def _check_what_others_have(surroundings: Surroundings, met: list[RemoteProcess]) -> Iterator[Check]:
+    for transport, settings in surroundings.transports:
+        try:
+            can = transport.capabilities_under(settings)
+            _describe_keys(transport, settings)
+        except (LunarError, OSError):
+            continue  # not ready here either, which the check of the transport tells
+        lacking: dict[tuple[str, str], int] = Counter(
+            (process.host, info.missing)
+            for process in met
+            for info in process.transports
+            if info.name == transport.name and info.missing
+        )
+        for (host, reason), count in sorted(lacking.items()):
+            text = f"{plural(count, 'process cannot', 'processes cannot')} use it: {reason}"
+            if can.encrypted:
+                text += "; what goes there over another transport may not be encrypted"
+            yield Check(f"transport {transport.name} on {host}", "warning", text, "repair that there")
 
 
 EXAMINATIONS: tuple[tuple[str, Examination], ...] = (("network", check_network),)

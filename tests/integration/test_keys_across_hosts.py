@@ -99,3 +99,30 @@ def test_both_are_told_of_a_key_that_is_not_allowed_and_match_once_it_is(users: 
     listener.call("wait_for_publishers", topic="chatter")
     talker.call("publish", topic="chatter", first=0, count=10)
     assert listener.call("receive", topic="chatter", count=10) == list(range(10))
+
+
+@pytest.mark.parametrize("with_key", [0, 1], ids=["publisher", "subscription"])
+def test_both_are_told_once_if_only_one_can_encrypt(users: list[User], with_key: int) -> None:
+    users[with_key].lunar("keys", "make")
+    talker, listener = users[0].child("talker"), users[1].child("listener")
+    for topic in ("chatter", "prattle"):
+        listener.call("subscription", topic=topic, qos={})
+        talker.call("publisher", topic=topic, qos={})
+        talker.call("wait_for_subscribers", topic=topic)
+        listener.call("wait_for_publishers", topic=topic)
+    for child in (talker, listener):
+        told = child.call("wait_for_events", kind="NotEncrypted")
+        assert isinstance(told, list)
+        assert len(told) == 1
+        assert "not encrypted over dds" in told[0]
+        assert "there is no key in" in told[0]
+    for user in users:
+        [pair] = json.loads(user.lunar("explain", "chatter", "--json"))["pairs"]
+        assert pair["transport"] == "dds"
+        assert "not encrypted although zmq would be: the " in pair["reasons"]["dds"]
+    found = doctor(users[with_key])
+    there = found[f"transport zmq on {socket.gethostname()}"]
+    assert there["status"] == "warning"
+    assert "there is no key" in there["text"]
+    assert found["transport zmq"]["status"] == "ok"
+    assert doctor(users[1 - with_key])["transport zmq"]["status"] == "warning"

@@ -12,6 +12,7 @@ from lunar.events import (
     IncompatibleQoS,
     LivelinessLost,
     Matched,
+    NotEncrypted,
     NoTransport,
     PeerFaulted,
     SamplesLost,
@@ -47,6 +48,11 @@ EXAMPLES: list[tuple[Event, str, str]] = [
         NoTransport(HERE, THERE, "zmq: it has no key"),
         "warning",
         f"no transport, no match: {HERE_TEXT} and {THERE_TEXT}: zmq: it has no key",
+    ),
+    (
+        NotEncrypted(HERE, THERE, "dds", "zmq would be: it has no key"),
+        "warning",
+        f"not encrypted over dds: {HERE_TEXT} and {THERE_TEXT}: zmq would be: it has no key",
     ),
     (
         SamplesLost(HERE, THERE, 1, "overwritten"),

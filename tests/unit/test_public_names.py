@@ -20,9 +20,8 @@ NAMES = {
         __version__
     """,
     "lunar.events": """
-        DeadlineMissed EndpointEvent Event IncompatibleQoS LivelinessLost LossCause Matched NoTransport PeerFaulted
-        SamplesLost
-        Severity TypeMismatch Unmatched
+        DeadlineMissed EndpointEvent Event IncompatibleQoS LivelinessLost LossCause Matched NoTransport NotEncrypted
+        PeerFaulted SamplesLost Severity TypeMismatch Unmatched
     """,
     "lunar.qos": """
         ACTION_STATUS_DEFAULT DEFAULT PARAMETERS PARAMETER_EVENTS PRESETS ROSOUT_DEFAULT SENSOR_DATA SERVICES_DEFAULT

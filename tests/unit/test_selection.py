@@ -81,6 +81,25 @@ def test_the_reasons_between_equals(across: Callable[..., Match]) -> None:
     }
 
 
+def test_who_has_set_up_encryption_and_does_not_get_it_is_told(across: Callable[..., Match]) -> None:
+    no_key = TransportInfo("zmq", None, "there is no key")
+    plain = TransportInfo("zmq", Capabilities(reach="network", reliable=True))
+    why = "zmq would be: the subscription's process cannot use it: there is no key"
+    chosen = select(across(), [ZMQ, DDS], [no_key, DDS])
+    assert (chosen.choice, chosen.not_encrypted) == ("dds", why)
+    assert chosen.reasons["dds"].endswith(f"not encrypted although {why}")
+    assert select(across(), [no_key, DDS], [ZMQ, DDS]).not_encrypted.startswith("zmq would be: the publisher's")
+    # Nobody has set it up, somebody has turned it off, it is there, something else was asked for, nothing serves:
+    for publisher_has, subscription_has, qos in (
+        ([no_key, DDS], [no_key, DDS], QoS()),
+        ([plain, DDS], [no_key, DDS], QoS()),
+        ([ZMQ, DDS], [ZMQ, DDS], QoS()),
+        ([ZMQ, DDS], [no_key, DDS], QoS(transport="dds")),
+        ([ZMQ], [no_key], QoS()),
+    ):
+        assert select(across(qos, qos), publisher_has, subscription_has).not_encrypted == ""
+
+
 def test_what_one_end_lacks_is_out(across: Callable[..., Match]) -> None:
     broken = TransportInfo("zmq", ZMQ.capabilities, "pyzmq is too old; remedy: update it")
     unknown = TransportInfo("dds", None, "lunar_dds:Transport is broken: ImportError: x")
@@ -93,9 +112,11 @@ def test_what_one_end_lacks_is_out(across: Callable[..., Match]) -> None:
         "dds",
         {
             "zmq": "the publisher's process does not have it",
-            "dds": "chosen: carries messages with a copy, reach network",
+            "dds": "chosen: carries messages with a copy, reach network, not encrypted although "
+            "zmq would be: the publisher's process does not have it",
             "shm": ACROSS,
         },
+        "zmq would be: the publisher's process does not have it",
     )
     assert select(across(), [SHM], [SHM, DDS], [ZMQ]).reasons == {
         "zmq": "the publisher's process does not have it (it stays on its host); "

@@ -67,7 +67,7 @@ typedef struct {
     uint64_t reserved_tail[15];
     uint64_t lost_overwritten;
     uint64_t lost_held;       /* not submitted because the subscription held every slot */
-    uint64_t alive_ns;        /* CLOCK_MONOTONIC of the last assertion (manual liveliness), or of what was relayed last */
+    uint64_t alive_ns;        /* CLOCK_MONOTONIC of the last assertion, or arrival from another host */
     uint32_t publisher_bell;  /* whom to ring when there is room again */
     uint32_t publisher_waits; /* 1 while the publisher waits for room */
     uint64_t reserved_publisher[12];

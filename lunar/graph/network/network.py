@@ -91,6 +91,7 @@ class Network(NetworkMatches):
         self._expires_s: dict[_Key, float] = {}  # when what is or was parked is given up
         self._processes: dict[_Key, RemoteProcess] = {}
         self.selections: dict[tuple[str, str], Selection] = {}
+        self._warned: set[str] = set()  # of which processes it was told that what goes there is not encrypted
         self._refusals: dict[tuple[str, str], str] = {}  # by the ids of our endpoint and of theirs
 
     def start(self) -> None:
@@ -106,6 +107,7 @@ class Network(NetworkMatches):
         if host is None:
             local.notify(events.NoTransport(local.info, remote, self._why_none(local.info, remote)))
             return
+        self._warn_of_plain_text(local, process, remote)
         key = (local.info.id, process.id, host.name)
         stream = self._outgoing.get(key) or self._unpark_outgoing(key, process)
         if stream is None:
@@ -129,6 +131,7 @@ class Network(NetworkMatches):
         if host is None:
             local.notify(events.NoTransport(local.info, remote, self._why_none(remote, local.info)))
             return
+        self._warn_of_plain_text(local, process, remote)
         key = (remote.id, process.id, host.name)
         stream = self._incoming.get(key) or self._unpark_incoming(key, process)
         if stream is None:
@@ -218,6 +221,16 @@ class Network(NetworkMatches):
         chosen = select(Match(publisher, subscription, same_host=False), sends, receives)
         self.selections[publisher.id, subscription.id] = chosen
         return None if chosen.choice is None else self.hosts[chosen.choice]
+
+    def _warn_of_plain_text(
+        self, local: LocalPublisher | LocalSubscription, process: RemoteProcess, remote: EndpointInfo
+    ) -> None:
+        """Tells once for each process that somebody has set up encryption, and does not get it."""
+        pair = (local.info.id, remote.id) if remote.kind == "subscription" else (remote.id, local.info.id)
+        chosen = self.selections[pair]
+        if chosen.not_encrypted and process.id not in self._warned:
+            self._warned.add(process.id)
+            local.notify(events.NotEncrypted(local.info, remote, chosen.choice or "", chosen.not_encrypted))
 
     def _why_none(self, publisher: EndpointInfo, subscription: EndpointInfo) -> str:
         return str(self.selections[publisher.id, subscription.id])
@@ -384,6 +397,7 @@ class Network(NetworkMatches):
     def _forget(self, process_id: str) -> None:
         if any(key[1] == process_id for key in (*self._parked_outgoing, *self._parked_incoming)):
             return  # until they have expired
+        self._warned.discard(process_id)
         for host in self.hosts.values():
             with host.lock:
                 host.engine.forget(process_id)

@@ -115,6 +115,7 @@ class Presence:
             hosts = []
             for each, settings in surroundings.transports:
                 try:
+                    can = each.capabilities_under(settings)
                     engine = each.open(_site(config, participant_id, surroundings, settings))
                 except TransportUnavailable as error:
                     self.missing[each.name] = str(error)
@@ -122,7 +123,7 @@ class Presence:
                     _log.info("the transport %s is not used: %s", each.name, error)
                     continue
                 undo.callback(engine.close)
-                hosts.append(EngineHost(each.name, each.capabilities, engine, control, bells))
+                hosts.append(EngineHost(each.name, can, engine, control, bells))
             discovery = surroundings.discovery(_site(config, participant_id, surroundings, {}))
             undo.callback(discovery.close)
             loopback = Loopback(transport, bells)

@@ -29,7 +29,7 @@ ON_ONE_HOST = "the two ends are on one host, and it serves only those on differe
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explanation, "installed_transports", lambda: [*HOST_ONLY, ZMQ, DDS_MISSING])
+    monkeypatch.setattr(explanation, "installed_transports", lambda _settings: [*HOST_ONLY, ZMQ, DDS_MISSING])
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_ends_can_be_imagined(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert imagined(capsys, "--between", "network", "--qos", "transport=dds") == [None]
     assert imagined(capsys, "--between", "here", "mars") == ["zmq"]
     assert imagined(capsys, "--qos", "datapath=fast", "--between", "mars", "mars") == ["shm"]
-    monkeypatch.setattr(explanation, "installed_transports", lambda: [replace(ZMQ, capabilities=SMALL)])
+    monkeypatch.setattr(explanation, "installed_transports", lambda _settings: [replace(ZMQ, capabilities=SMALL)])
     assert imagined(capsys, "--between", "network", "--size", "9") == ["zmq"]
     assert imagined(capsys, "--between", "network", "--size", "10") == [None]
 

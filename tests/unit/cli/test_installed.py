@@ -6,6 +6,7 @@ import pytest
 
 from lunar.abc import Capabilities, Probe
 from lunar.cli.installed import installed_transports, transport_entries
+from lunar.graph.transports import TransportInfo
 
 Install = Callable[..., None]
 
@@ -73,3 +74,16 @@ def test_one_that_is_broken_is_reported_with_the_reason(install: Install, value:
     assert f"{__name__}:{value} is broken: " in broken.missing
     assert reason in broken.missing
     assert good.missing == ""
+
+
+def test_what_they_can_do_goes_by_the_settings() -> None:
+    def zmq(**settings: object) -> TransportInfo:
+        [found] = [info for info in installed_transports({"zmq": settings}) if info.name == "zmq"]
+        return found
+
+    assert zmq().capabilities == zmq(curve=True).capabilities
+    off, wrong = zmq(curve=False), zmq(curl=False)
+    assert off.capabilities is not None
+    assert not off.capabilities.encrypted
+    assert wrong.capabilities is None
+    assert "zmq.curl" in wrong.missing

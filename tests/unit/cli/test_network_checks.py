@@ -46,7 +46,7 @@ def test_an_interface_that_is_not_there_is_named_with_what_is(tmp_path: Path) ->
 
 def test_without_curve_no_keys_are_needed(tmp_path: Path) -> None:
     found = checks(tmp_path, interfaces=("lo",), transport_settings={"zmq": {"curve": False}})["transport zmq"]
-    assert (found.status, found.text) == ("ok", "preferred, reliable")
+    assert (found.status, found.text) == ("ok", "preferred, reliable, not encrypted")
 
 
 def test_a_wrong_setting_of_a_transport_is_named(tmp_path: Path) -> None:

@@ -31,9 +31,11 @@ class Transport(abc.NetworkTransport):
     @property
     def capabilities(self) -> abc.Capabilities:
         """Between hosts, reliable, encrypted unless the configuration says otherwise."""
-        return abc.Capabilities(
-            reach="network", reliable=True, largest_message_bytes=LARGEST_MESSAGE_BYTES, encrypted=True
-        )
+        return _with_encryption(True)
+
+    def capabilities_under(self, settings: Mapping[str, object]) -> abc.Capabilities:
+        """Encrypted only if CURVE is on."""
+        return _with_encryption(read_settings(settings).curve)
 
     def probe(self) -> abc.Probe:
         """Looks whether pyzmq is here, and can encrypt."""
@@ -61,3 +63,9 @@ class Transport(abc.NetworkTransport):
         from lunar_zmq.keys import Keys
 
         return Keys(read_settings(settings))
+
+
+def _with_encryption(encrypted: bool) -> abc.Capabilities:
+    return abc.Capabilities(
+        reach="network", reliable=True, largest_message_bytes=LARGEST_MESSAGE_BYTES, encrypted=encrypted
+    )

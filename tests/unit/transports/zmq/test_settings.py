@@ -97,3 +97,13 @@ def test_without_pyzmq_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     assert "lunar-mom[zmq]" in probe.remedy
     with pytest.raises(TransportUnavailable):
         Transport().open(abc.Site("a1" * 16, 0, ("127.0.0.1",), ("lo",), {"curve": False}))
+
+
+def test_it_says_that_it_encrypts_only_if_it_does() -> None:
+    transport = Transport()
+    assert transport.capabilities.encrypted
+    assert transport.capabilities_under({}).encrypted
+    assert not transport.capabilities_under({"curve": False}).encrypted
+    assert not transport.capabilities_under({"transport": "ipc", "directory": "/tmp"}).encrypted
+    with pytest.raises(ConfigError):
+        transport.capabilities_under({"curl": False})

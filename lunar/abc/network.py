@@ -9,7 +9,7 @@ one process.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -264,6 +264,19 @@ class Engine(ABC):
     @abstractmethod
     def open_incoming(self, stream: Stream, handler: IncomingHandler) -> Incoming:
         """Opens the receiving end of a stream; raises as `open_outgoing`."""
+
+    def listens_at(self, address: Mapping[str, object]) -> Sequence[tuple[str, int]]:
+        """Where a process with such an address accepts TCP connections as long as it lives: IP addresses and ports.
+
+        A process that has vanished and is refused at all of them is taken for dead, and nothing is kept for it.
+
+        Args:
+            address: What the process announced; unchecked.
+
+        Returns:
+            All such places; empty if there are none, or if the address cannot be understood.
+        """
+        return ()
 
     @abstractmethod
     def forget(self, remote_id: str) -> None:

@@ -15,6 +15,7 @@ from lunar.errors import LunarError, PeerFault
 from lunar.graph.endpoints import PublisherMatch, SubscriptionMatch
 from lunar.graph.matchmaker import NetworkMatches, report_losses
 from lunar.graph.network.incoming import IncomingStream, Taker
+from lunar.graph.network.inquiry import inquire
 from lunar.graph.network.outgoing import OutgoingStream
 from lunar.selection import Match, Selection, select
 
@@ -38,6 +39,9 @@ _LOOK_AGAIN_S = 0.005
 
 # How long what may not be lost is kept for a process that has vanished: so long its publisher may have to wait.
 _PARK_S: Final = 10.0
+
+# Between two questions whether it is dead, in which case nobody has to wait.
+_ASK_AGAIN_S: Final = 1.0
 
 # Until what was refused is tried again.
 _TRY_AGAIN_S: Final = 1.0
@@ -393,6 +397,29 @@ class Network(NetworkMatches):
     def forget(self, process: RemoteProcess) -> None:
         """A process is gone; its endpoints were removed."""
         self._forget(process.id)
+        self._ask_whether_dead(process)
+
+    def _ask_whether_dead(self, process: RemoteProcess) -> None:
+        """Again and again while something is parked for it: its host may be cut off now, and answer later."""
+        if not any(key[1] == process.id for key in (*self._parked_outgoing, *self._parked_incoming)):
+            return
+        places = [
+            place
+            for name, host in self.hosts.items()
+            if name in process.addresses
+            for place in host.engine.listens_at(process.addresses[name])
+        ]
+        inquire(self._control, places, partial(self._bury, process.id))
+        if places:
+            self._control.call_later(_ASK_AGAIN_S, partial(self._ask_whether_dead, process))
+
+    def _bury(self, process_id: str) -> None:
+        """A process is known to be dead: nothing is kept for it any more."""
+        for parked in (self._parked_outgoing, self._parked_incoming):
+            for key in [key for key in parked if key[1] == process_id]:
+                parked.pop(key).close()
+        if not any(key[1] == process_id for key in (*self._outgoing, *self._incoming)):
+            self._forget(process_id)
 
     def _forget(self, process_id: str) -> None:
         if any(key[1] == process_id for key in (*self._parked_outgoing, *self._parked_incoming)):

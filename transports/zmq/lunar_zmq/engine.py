@@ -24,7 +24,7 @@ from lunar_zmq.descriptors import close_sockets_of
 from lunar_zmq.keys import AllowList, load_keys
 from lunar_zmq.outbox import Outbox
 from lunar_zmq.publishing import Publishing
-from lunar_zmq.settings import Address, Settings, read_address
+from lunar_zmq.settings import Address, Settings, places_of, read_address
 from lunar_zmq.sockets import (
     Port,
     bind_router,
@@ -208,6 +208,13 @@ class ZmqEngine(abc.Engine):
             self._dirty.discard(port)
             self._epoll.unregister(port.fd)
             port.socket.close(linger_ms)
+
+    def listens_at(self, address: Mapping[str, object]) -> list[tuple[str, int]]:
+        """The TCP endpoints of such a process."""
+        try:
+            return places_of(read_address(address, self._settings))
+        except PeerFault:
+            return []
 
     # Sending
 

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from lunar.errors import ConfigError, PeerFault
 
-__all__ = ["Address", "Settings", "default_key_directory", "read_address", "read_settings"]
+__all__ = ["Address", "Settings", "default_key_directory", "places_of", "read_address", "read_settings"]
 
 Carrier: TypeAlias = Literal["tcp", "ipc"]
 
@@ -151,3 +151,13 @@ def read_address(address: Mapping[str, object], settings: Settings) -> Address:
     if not isinstance(epoch, str) or re.fullmatch(r"[0-9a-f]{16}", epoch) is None:
         raise PeerFault("it announces no epoch")
     return Address(tuple(endpoints), key, int(epoch, 16))
+
+
+def places_of(address: Address) -> list[tuple[str, int]]:
+    """Returns the IP addresses and ports of a process's TCP endpoints."""
+    found = []
+    for endpoint in address.endpoints:
+        if endpoint.startswith("tcp://"):
+            host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+            found.append((host.removeprefix("[").removesuffix("]"), int(port)))
+    return found

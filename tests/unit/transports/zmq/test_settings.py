@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from lunar_zmq import Transport
-from lunar_zmq.settings import Settings, default_key_directory, read_address, read_settings
+from lunar_zmq.settings import Address, Settings, default_key_directory, places_of, read_address, read_settings
 
 from lunar import abc
 from lunar.errors import ConfigError, PeerFault, TransportUnavailable
@@ -107,3 +107,8 @@ def test_it_says_that_it_encrypts_only_if_it_does() -> None:
     assert not transport.capabilities_under({"transport": "ipc", "directory": "/tmp"}).encrypted
     with pytest.raises(ConfigError):
         transport.capabilities_under({"curl": False})
+
+
+def test_places_are_read_from_endpoints() -> None:
+    address = Address(("tcp://127.0.0.1:5000", "tcp://[fe80::1]:6000", "ipc:///tmp/x"), "", 1)
+    assert places_of(address) == [("127.0.0.1", 5000), ("fe80::1", 6000)]

@@ -147,6 +147,9 @@ class Board:
                 self._take(news)
             except PeerFault as error:
                 self._disown(news.source, error.reason)
+            except Exception as error:  # noqa: BLE001 - what others have posted is still to be taken in
+                _log.exception("the control thread failed over what a process on another host posted")
+                self._disown(news.source, f"it posted something that could not be handled: {error!r}")
 
     def _take(self, news: News) -> None:
         if not news.key:
@@ -263,4 +266,6 @@ def _parse(body: bytes) -> _Record:
         raise PeerFault(f"it posted what is not JSON: {error}") from error
     if not isinstance(record, dict):
         raise PeerFault("it posted a record that is not an object")
+    if not isinstance(record.get("kind"), str):
+        raise PeerFault("it posted a record of no kind")
     return record

@@ -155,6 +155,9 @@ def test_processes_of_this_host_are_left_to_their_links(around: Surroundings) ->
         b"\xff",
         b'{"kind":"process"}' + b" " * (1 << 20),
         {"kind": "process"},
+        {"kind": ["process"]},
+        {"kind": {}},
+        {},
         process(id="x"),
         process(pid=-1),
         process(host="\x1b[31m"),
@@ -182,6 +185,9 @@ def test_who_posts_nonsense_is_left_alone(around: Surroundings, record: object) 
         {"kind": "endpoint"},
         {"kind": "schema", "hash": 1},
         {"kind": "refusal"},
+        {"kind": "sign"},
+        {"kind": "sign", "publisher": "1" * 32, "age_ns": -1},
+        {"kind": []},
     ],
 )
 def test_who_posts_nonsense_later_is_gone(around: Surroundings, record: object) -> None:
@@ -207,6 +213,19 @@ def test_news_that_a_newer_version_may_post_are_skipped(around: Surroundings) ->
     around.hear(b"x", {"kind": "something new"})
     assert len(around.board.processes) == 1
     assert not around.faults
+
+
+def test_what_breaks_us_does_not_keep_others_waiting(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    around.hear(b"p", process())
+    with monkeypatch.context() as patched:
+        patched.setattr(around.matchmaker, "remote_added", broken)
+        around.script.news.append(News(1, b"e", json.dumps(endpoint()).encode()))
+        around.hear(b"p", process(id="2a" * 16), source=2)
+    assert [each.id for each in around.board.processes.values()] == ["2a" * 16]
+    assert "a mistake of ours" in around.faults[0]
 
 
 @pytest.mark.hostile

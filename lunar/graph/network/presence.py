@@ -21,6 +21,7 @@ from lunar.graph.network.board import Board
 from lunar.graph.network.engines import EngineHost
 from lunar.graph.network.loopback import Loopback
 from lunar.graph.network.network import Network
+from lunar.graph.network.remote import FORMAT
 from lunar.graph.network.signs import Signs
 from lunar.graph.transports import TransportInfo, as_announced
 
@@ -147,6 +148,7 @@ class Presence:
                 "pid": os.getpid(),
                 "uid": os.geteuid(),
                 "version": __version__,
+                "format": FORMAT,
                 "transports": [each.to_dict() for each in self.transports],
                 "addresses": {host.name: dict(host.engine.address) for host in hosts},
             }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from lunar._version import __version__
 from lunar.errors import PeerFault
 from lunar.graph.descriptions import MAX_HOST_NAME, EndpointInfo, Fields, NodeInfo
 from lunar.graph.schemas import SchemaTexts
@@ -13,9 +14,13 @@ from lunar.graph.transports import MAX_TRANSPORTS
 if TYPE_CHECKING:
     from lunar import abc
 
-__all__ = ["MAX_BODY_BYTES", "RemoteProcess"]
+__all__ = ["FORMAT", "MAX_BODY_BYTES", "RemoteProcess"]
 
 MAX_BODY_BYTES: Final = 1 << 20
+FORMAT: Final = 1
+"""Of the records on the board. Another one is another language: fields that are only added do not need a new one."""
+
+_MAX_VERSION: Final = 50
 _MAX_PID: Final = 2**31 - 1
 _MAX_UID: Final = 2**32 - 1
 
@@ -27,6 +32,7 @@ class RemoteProcess:
         record: What it posted of itself, unchecked.
 
     Attributes:
+        version: Of Lunar, for people.
         id: Its participant id.
         host: Name of its host, for people.
         host_key: Identity of its host and runtime directory: processes with the same one meet without a network.
@@ -48,6 +54,8 @@ class RemoteProcess:
 
     def __init__(self, record: Mapping[str, object]) -> None:
         fields = Fields(record, "process")
+        self.version = fields.text("version", _MAX_VERSION) if "version" in record else "of an unknown version"
+        _check_format(record, self.version)
         self.id = fields.hex_id("id")
         self.host = fields.text("host", MAX_HOST_NAME)
         self.host_key = fields.hex_id("host_key")
@@ -66,6 +74,17 @@ class RemoteProcess:
 
     def __str__(self) -> str:
         return f"the process with pid {self.pid} on {self.host}"
+
+
+def _check_format(record: Mapping[str, object], version: str) -> None:
+    number, host = record.get("format", 1), record.get("host")
+    if number != FORMAT or isinstance(number, bool):
+        said = number if isinstance(number, int) and abs(number) < 1_000_000 else "of no known kind"
+        where = f" on {host}" if isinstance(host, str) and host.isprintable() and len(host) <= MAX_HOST_NAME else ""
+        raise PeerFault(
+            f"it runs Lunar {version}{where}, whose records have format {said}, and this process Lunar {__version__}, "
+            f"which reads format {FORMAT} only: install versions that agree"
+        )
 
 
 def _addresses(value: object, fields: Fields) -> dict[str, Mapping[str, object]]:

@@ -6,6 +6,7 @@ from collections import deque
 
 import pytest
 
+from lunar import __version__
 from lunar.abc import Capabilities, Discovery, News
 from lunar.graph.descriptions import EndpointInfo, NodeInfo
 from lunar.graph.matchmaker import Matchmaker
@@ -161,6 +162,8 @@ def test_processes_of_this_host_are_left_to_their_links(around: Surroundings) ->
         process(id="x"),
         process(pid=-1),
         process(host="\x1b[31m"),
+        process(version="\x1b[31m"),
+        process(version=1),
         process(host_key=None),
         process(transports={}),
         process(addresses={}),
@@ -226,6 +229,23 @@ def test_what_breaks_us_does_not_keep_others_waiting(around: Surroundings, monke
         around.hear(b"p", process(id="2a" * 16), source=2)
     assert [each.id for each in around.board.processes.values()] == ["2a" * 16]
     assert "a mistake of ours" in around.faults[0]
+
+
+@pytest.mark.parametrize("number", [0, 2, -1, True, None, "1", [1], 10**400, 1.5])
+def test_a_format_that_is_not_ours_is_refused_with_both_versions(around: Surroundings, number: object) -> None:
+    around.hear(b"p", {**process(format=number), "version": "9.1", "id": "in another way"})
+    [reason] = around.faults
+    assert "Lunar 9.1 on there" in reason
+    assert f"Lunar {__version__}" in reason
+    around.hear(b"e", endpoint())
+    assert not around.board.processes
+    assert not around.endpoints
+
+
+def test_another_version_with_our_format_is_welcome(around: Surroundings) -> None:
+    around.hear(b"p", process(format=1, version="9.1", news={"of": ["a", "newer", "version"]}))
+    assert [each.version for each in around.board.processes.values()] == ["9.1"]
+    assert not around.faults
 
 
 @pytest.mark.hostile

@@ -37,7 +37,7 @@ class Setup:
     def xml(self) -> str:
         """The same as Cyclone's configuration."""
         interfaces = "".join(
-            f"<NetworkInterface address={quoteattr(each)} priority={quoteattr(str(-rank))}/>"
+            f"<NetworkInterface {_which(each)} priority={quoteattr(str(-rank))}/>"
             for rank, each in enumerate(self.addresses)
         )
         found = [ipaddress.ip_address(each) for each in self.addresses]
@@ -59,6 +59,12 @@ class Setup:
             "<Watermarks><WhcHigh>64MB</WhcHigh><WhcHighInit>4MB</WhcHighInit></Watermarks></Internal>"
             "<Tracing><Verbosity>none</Verbosity></Tracing></Domain></CycloneDDS>"
         )
+
+
+def _which(address: str) -> str:
+    # Cyclone does not understand a link-local address with its interface, and without it means that of any.
+    scope = address.partition("%")[2]
+    return f"name={quoteattr(scope)}" if scope else f"address={quoteattr(address)}"
 
 
 class _Domain:

@@ -24,7 +24,7 @@ from lunar_zmq.descriptors import close_sockets_of
 from lunar_zmq.keys import AllowList, load_keys
 from lunar_zmq.outbox import Outbox
 from lunar_zmq.publishing import Publishing
-from lunar_zmq.settings import Address, Settings, places_of, read_address
+from lunar_zmq.settings import Address, Settings, places_of, read_address, seen_from
 from lunar_zmq.sockets import (
     Port,
     bind_router,
@@ -86,6 +86,7 @@ class ZmqEngine(abc.Engine):
     def __init__(self, site: abc.Site, settings: Settings) -> None:
         self._settings = settings
         self._keys = load_keys(settings.keys) if settings.curve else None
+        self._interfaces = site.interfaces
         self._me = bytes.fromhex(site.participant_id)
         self._epoch = int.from_bytes(secrets.token_bytes(8), "little")
         self._closed = False
@@ -170,7 +171,7 @@ class ZmqEngine(abc.Engine):
     def _read(self, stream: abc.Stream) -> Address:
         if self._closed:
             raise ClosedError("the engine is closed")
-        address = read_address(stream.address, self._settings)
+        address = seen_from(read_address(stream.address, self._settings), self._interfaces)
         if address.key and not self._allows(address.key):
             key = f"the key of the process at the other end, {address.key}, is not on the allow list"
             raise PeerFault(f"{key}; `lunar keys allow` with it lets it in")

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from lunar.errors import ConfigError, PeerFault
 
-__all__ = ["Address", "Settings", "default_key_directory", "places_of", "read_address", "read_settings"]
+__all__ = ["Address", "Settings", "default_key_directory", "places_of", "read_address", "read_settings", "seen_from"]
 
 Carrier: TypeAlias = Literal["tcp", "ipc"]
 
@@ -151,6 +151,25 @@ def read_address(address: Mapping[str, object], settings: Settings) -> Address:
     if not isinstance(epoch, str) or re.fullmatch(r"[0-9a-f]{16}", epoch) is None:
         raise PeerFault("it announces no epoch")
     return Address(tuple(endpoints), key, int(epoch, 16))
+
+
+def seen_from(address: Address, interfaces: Iterable[str]) -> Address:
+    """Returns an address as this host has to write it.
+
+    A link-local address counts on one link only, which each host calls by the name of its own interface.
+
+    Args:
+        address: As the other process announced it.
+        interfaces: The names of this host's interfaces.
+    """
+    endpoints: list[str] = []
+    for endpoint in address.endpoints:
+        if "%" in endpoint:
+            before, _, after = endpoint.partition("%")
+            endpoints += [f"{before}%{name}]{after.partition(']')[2]}" for name in interfaces]
+        else:
+            endpoints.append(endpoint)
+    return replace(address, endpoints=tuple(endpoints[:_MAX_ENDPOINTS]) or address.endpoints)
 
 
 def places_of(address: Address) -> list[tuple[str, int]]:

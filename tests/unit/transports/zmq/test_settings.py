@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 from lunar_zmq import Transport
-from lunar_zmq.settings import Address, Settings, default_key_directory, places_of, read_address, read_settings
+from lunar_zmq.settings import (
+    Address,
+    Settings,
+    default_key_directory,
+    places_of,
+    read_address,
+    read_settings,
+    seen_from,
+)
 
 from lunar import abc
 from lunar.errors import ConfigError, PeerFault, TransportUnavailable
@@ -107,6 +115,16 @@ def test_it_says_that_it_encrypts_only_if_it_does() -> None:
     assert not transport.capabilities_under({"transport": "ipc", "directory": "/tmp"}).encrypted
     with pytest.raises(ConfigError):
         transport.capabilities_under({"curl": False})
+
+
+def test_a_link_local_address_is_reached_through_an_interface_of_this_host() -> None:
+    address = Address(("tcp://[fe80::1%theirs]:5000", "tcp://127.0.0.1:6000"), "", 1)
+    assert seen_from(address, ("eth0", "wlan0.7")).endpoints == (
+        "tcp://[fe80::1%eth0]:5000",
+        "tcp://[fe80::1%wlan0.7]:5000",
+        "tcp://127.0.0.1:6000",
+    )
+    assert len(seen_from(address, [f"eth{number}" for number in range(40)]).endpoints) == 16
 
 
 def test_places_are_read_from_endpoints() -> None:

@@ -209,6 +209,28 @@ async def test_other_types_are_refused_on_both_hosts(on: Hosts) -> None:
         await told_there.wait_for()
 
 
+async def test_two_versions_of_a_type_are_compared_on_both_hosts(on: Hosts) -> None:
+    @lunar.message(name="shop.Pose")
+    class Pose:
+        x: lunar.float32
+
+    @lunar.message(name="shop.Pose")
+    class OldPose:
+        x: lunar.int32
+
+    here, there = on("a"), on("b")
+    async with (
+        testing.collect(here, events.TypeMismatch) as told_here,
+        testing.collect(there, events.TypeMismatch) as told_there,
+    ):
+        here.create_publisher(Pose, "pose")
+        there.create_subscription(OldPose, "pose")
+        for told, ours, theirs in ((told_here, "float32", "int32"), (told_there, "int32", "float32")):
+            [event] = await told.wait_for()
+            expected = f"shop.Pose.x: type changed: ours {ours}, theirs {theirs} (incompatible)"
+            assert event.differences == (expected,)
+
+
 async def test_the_graph_shows_the_nodes_of_all_hosts(on: Hosts) -> None:
     here, there = on("a"), on("b")
     sub = there.create_subscription(Imu, "imu")

@@ -17,6 +17,7 @@ from cyclonedds.core import Listener, Policy, Qos
 from cyclonedds.domain import DomainParticipant
 from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.annotations import final
+from cyclonedds.idl.annotations import key as annotate_key
 from cyclonedds.idl.types import array, sequence, uint8
 from cyclonedds.pub import DataWriter
 from cyclonedds.topic import Topic
@@ -31,6 +32,14 @@ class Parcel(IdlStruct, typename="lunar::Parcel"):  # type: ignore[call-arg, mis
     header: array[uint8, 56]
     audience: sequence[uint8]
     payload: sequence[uint8]
+
+
+@dataclass
+@final
+class Note(IdlStruct, typename="lunar::Note"):  # type: ignore[call-arg, misc]
+    key: array[uint8, 16]
+    annotate_key("key")
+    body: sequence[uint8]
 
 
 matched = threading.Event()
@@ -64,4 +73,22 @@ def write(topic: str, identity: str, headers: list[str], count: int, seed: int) 
     writer.wait_for_acks(duration(seconds=10))
 
 
-asyncio.run(serve({"write": write}))
+def post(bodies: list[str], count: int, seed: int) -> None:
+    """Writes notes: of these bodies, of random bytes and of more than a board takes, and takes some of them back."""
+    chance = random.Random(seed)
+    reliable = Policy.Reliability.Reliable(duration(seconds=10))
+    qos = Qos(reliable, Policy.Durability.TransientLocal, Policy.Userdata(b"0d" * 16))
+    writer = DataWriter(participant, Topic(participant, "lunar/graph", Note), qos, Matched())
+    assert matched.wait(10)
+    matched.clear()
+    for _ in range(count):
+        body = chance.choice([*(text.encode() for text in bodies), chance.randbytes(chance.randrange(100)), b""])
+        body = bytes(2**20 + 1) if chance.random() < 0.02 else body
+        note = Note(list(chance.randbytes(16)), list(body))
+        writer.write(note, timestamp=chance.choice([1, 10**9, 10**18]))
+        if chance.random() < 0.2:
+            writer.dispose(note)
+    writer.wait_for_acks(duration(seconds=10))
+
+
+asyncio.run(serve({"write": write, "post": post}))

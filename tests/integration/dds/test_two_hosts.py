@@ -1,5 +1,6 @@
 """Two participants of one process that meet over Cyclone DDS on the loopback interface: nodes, from end to end."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,9 +9,12 @@ import pytest
 from lunar_dds import Bulletin, Transport
 
 import lunar
+from lunar import events, testing
 from lunar.config import Config
 from lunar.graph import membership
 from lunar.graph.network.presence import Surroundings
+
+GARBAGE = Path(__file__).parent / "garbage_child.py"
 
 Hosts = Callable[[str], lunar.Node]
 
@@ -69,3 +73,21 @@ async def test_a_late_joiner_on_the_other_host_gets_history(on: Hosts) -> None:
         await pub.publish(b"%d" % number)
     sub = on("b").create_subscription(bytes, "chatter", qos=qos)
     assert [bytes(await sub.receive()) for _ in range(5)] == [b"3", b"4", b"5", b"6", b"7"]
+
+
+@pytest.mark.hostile
+async def test_nonsense_on_the_board_is_refused_and_disturbs_nobody(
+    on: Hosts, domain: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = on("a"), on("b")
+    pub, sub = here.create_publisher(bytes, "chatter"), there.create_subscription(bytes, "chatter")
+    await sub.wait_for_publishers(timeout_s=10)
+    bodies = ["", "{}", "[]", "null", '{"kind":"process"}', '{"kind":["process"]}', '{"kind":"later"}', "[" * 5000]
+    with testing.Child(GARBAGE, str(domain)) as stranger:
+        async with testing.collect(here, events.PeerFaulted) as told:
+            stranger.call("post", bodies=bodies, count=200, seed=5)
+            assert await told.wait_for()
+        await pub.publish(b"undisturbed")
+        assert bytes(await sub.receive()) == b"undisturbed"
+    lunar.graph_snapshot()
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]

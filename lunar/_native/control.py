@@ -78,6 +78,13 @@ def create_bell_page() -> tuple[int, Mapping]:
 _answer = lib.lunar_doorbell_answer
 
 
+def _open_eventfd() -> int:
+    try:
+        return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    except OSError as error:
+        raise from_errno(-(error.errno or errno.EMFILE), "making a doorbell") from error
+
+
 class Doorbell:
     """A descriptor that a foreign library's thread makes readable, without Python's lock.
 
@@ -88,6 +95,9 @@ class Doorbell:
     Args:
         shared: Whose descriptor it rings; None for one of its own.
 
+    Raises:
+        ResourceExhausted: There are no more descriptors.
+
     Attributes:
         fd: Readable since the first ring after the last `clear`.
         argument: Address of the doorbell; valid as long as this object, and nobody may ring after `close`.
@@ -97,7 +107,7 @@ class Doorbell:
 
     def __init__(self, shared: Doorbell | None = None) -> None:
         self._owns = shared is None
-        self.fd: int = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if shared is None else shared.fd
+        self.fd: int = _open_eventfd() if shared is None else shared.fd
         self._bell = ffi.new("lunar_doorbell *", {"fd": self.fd})
         self.argument = int(ffi.cast("uintptr_t", self._bell))
         self.on_data = int(ffi.cast("uintptr_t", lib.lunar_doorbell_ringer(0)))

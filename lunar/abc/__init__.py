@@ -9,6 +9,7 @@ from lunar.abc.capabilities import Capabilities, Probe, Reach
 from lunar.abc.discovery import Discovery, News
 from lunar.abc.host import Channel, MatchTerms, Offer, PublisherEnd, ReceiverEnd, Transport
 from lunar.abc.keys import AllowedKey, HasKeys, KeyRing
+from lunar.abc.limits import require_descriptors
 from lunar.abc.network import (
     Engine,
     Incoming,
@@ -45,6 +46,8 @@ __all__ = [
     "Parcel",
     "Site",
     "Stream",
+    # What a transport may use
+    "require_descriptors",
     # What a transport may have beside
     "AllowedKey",
     "HasKeys",

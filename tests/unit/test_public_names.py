@@ -33,6 +33,7 @@ NAMES = {
         AllowedKey Capabilities Channel Discovery Engine HasKeys Incoming IncomingHandler KeyRing MatchTerms
         NetworkTransport News Offer
         Outgoing OutgoingHandler Parcel Probe PublisherEnd Reach ReceiverEnd Site Stream Transport
+        require_descriptors
     """,
     "lunar.testing": """
         Child ChildFailed Collector Forwarder ForwarderStatistics HasEvents Host Hosts Impairment LineStatistics

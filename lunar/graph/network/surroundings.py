@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, cast
 
-from lunar.errors import TransportUnavailable
+from lunar.errors import TransportUnavailable, from_errno
 from lunar.graph.network.presence import Surroundings
 from lunar.interfaces import usable
 
@@ -36,11 +37,15 @@ def surroundings_of(config: Config) -> Surroundings | None:
 
     Raises:
         ConfigError: No interface can be used.
+        ResourceExhausted: A limit was reached.
         TransportUnavailable: There is no discovery.
     """
     if config.range == "host":
         return None
-    interfaces = usable(config.interfaces)
+    try:
+        interfaces = usable(config.interfaces)
+    except OSError as error:
+        raise from_errno(-(error.errno or errno.EIO), "listing the network interfaces") from error
     found, missing = load_transports()
     transports = tuple((each, dict(config.transport_settings.get(each.name, {}))) for each in found)
     return Surroundings(

@@ -65,9 +65,13 @@ class Bulletin(abc.Discovery):
         self._posted: dict[bytes, None] = {}  # in the order of posting
         self._known: set[int] = set()
         self._written_ns = 0
-        self._participant = join(site, Setup(site.addresses, tuple(static_peers), multicast), lease_s)
-        self._bell = Doorbell()
         self._closed = False
+        self._bell = Doorbell()
+        try:
+            self._participant = join(site, Setup(site.addresses, tuple(static_peers), multicast), lease_s)
+        except LunarError:
+            self._bell.close()
+            raise
         try:
             self._reader = Reader(self._participant, _TOPIC, NOTE, _TERMS, self._bell)
             self._writer = Writer(self._participant, _TOPIC, NOTE, _TERMS)

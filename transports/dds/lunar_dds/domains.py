@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
-from lunar.abc import Site
+from lunar.abc import Site, require_descriptors
 from lunar.errors import ConfigError, LunarError, TransportUnavailable
 from lunar_dds.cyclone import INFINITE_NS, check, ffi, library
 from lunar_dds.kinds import Kind, descriptor
@@ -18,6 +18,8 @@ __all__ = ["DEFAULT_LEASE_S", "Participant", "Setup", "join"]
 DEFAULT_LEASE_S: Final = 10.0
 
 _PRECONDITION_NOT_MET: Final = -4
+# The library crashes when it has none left. It keeps about ten.
+_NEEDED_TO_START: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class _Domain:
 
     def __init__(self, number: int, setup: Setup) -> None:
         self.number, self.setup, self.users = number, setup, 0
+        require_descriptors(_NEEDED_TO_START, f"setting up DDS domain {number}")
         code = library().dds_create_domain(number, setup.xml().encode())
         if code == _PRECONDITION_NOT_MET:
             reason = f"this process has set up DDS domain {number} already, outside of Lunar"

@@ -49,6 +49,9 @@ _TURN_S: Final = 0.001
 # Records that come closer together than this share a frame.
 _CLOSE_TOGETHER_S: Final = 0.00005
 _LINGER_MS: Final = 100
+# libzmq aborts the process when it has none left. It needs 9, and 5 for a connection.
+_NEEDED_TO_OPEN: Final = 20
+_NEEDED_TO_CONNECT: Final = 10
 # An endpoint that is not reached within this makes room for the next one.
 _ENDPOINT_TURN_S: Final = 2.0
 _NEVER: Final = float("inf")
@@ -107,6 +110,7 @@ class ZmqEngine(abc.Engine):
         self._publishing = Publishing(self._me, self._epoch, self._outbox_for)
 
     def _make_descriptors(self) -> None:
+        abc.require_descriptors(_NEEDED_TO_OPEN, "starting ZeroMQ")
         try:
             self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             self._epoll = select.epoll()
@@ -178,6 +182,7 @@ class ZmqEngine(abc.Engine):
         return address
 
     def _connect(self, remote_id: str, address: Address) -> _Link:
+        abc.require_descriptors(_NEEDED_TO_CONNECT, "connecting over ZeroMQ")
         dealer = connect_dealer(self._context, self._settings, address, self._keys)
         port = Port(dealer, lambda: self._take_from_publisher(link))
         outbox = Outbox(transmitter(port, None, self._touched, lambda: None), self._schedule)

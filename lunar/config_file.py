@@ -12,12 +12,16 @@
 It is the one that `LUNAR_CONFIG` names, else the nearest one from the working directory upwards, else
 `$XDG_CONFIG_HOME/lunar/lunar.toml` (`~/.config` if that is not set). The first one counts; they are not merged.
 A process reads a file once.
+
+Anybody may put a file into a folder above the working directory, such as /tmp. So one that is found there is refused if
+it is of another user than this process's or root, or if others may write to it. One that is named is trusted.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -64,7 +68,7 @@ def load(variables: Mapping[str, str]) -> FileSettings:
 
     Raises:
         ConfigError: `LUNAR_CONFIG` names no file that can be read.
-        ConfigFileError: The file is wrong; it names every fault with its line.
+        ConfigFileError: The file is wrong, and names every fault with its line; or somebody else's.
     """
     named = variables.get("LUNAR_CONFIG", "")
     if named:
@@ -74,17 +78,18 @@ def load(variables: Mapping[str, str]) -> FileSettings:
     if not os.path.isabs(home):
         home = os.path.join(variables.get("HOME", ""), ".config")
     try:
-        path = _find(os.getcwd(), home if os.path.isabs(home) else None)
+        path = _find(os.getcwd())
     except FileNotFoundError:  # the working directory was removed
         return FileSettings()
-    return FileSettings() if path is None else _read(path)
+    if path is not None:
+        return _read(path, of_anybody=False)
+    own = Path(home, "lunar", FILE_NAME)
+    return _read(own) if os.path.isabs(home) and _is_file(own) else FileSettings()
 
 
 @lru_cache(maxsize=16)
-def _find(folder: str, config_home: str | None) -> Path | None:
+def _find(folder: str) -> Path | None:
     places = [parent / FILE_NAME for parent in (Path(folder), *Path(folder).parents)]
-    if config_home is not None:
-        places.append(Path(config_home, "lunar", FILE_NAME))
     return next((path for path in places if _is_file(path)), None)
 
 
@@ -96,12 +101,18 @@ def _is_file(path: Path) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _read(path: Path) -> FileSettings:
+def _read(path: Path, *, of_anybody: bool = True) -> FileSettings:
     # Imported late: most processes have no such file.
     import tomllib
 
     try:
-        text = path.read_bytes().decode()
+        with path.open("rb") as file:
+            # Of the file that is open, and of a link that led to it: what it leads to may be right and yet not meant.
+            why = "" if of_anybody else _why_not_trusted(os.fstat(file.fileno())) or _why_not_trusted(path.lstat())
+            if why:
+                fault = f"{path}: not used, because {why}; if it is meant, set LUNAR_CONFIG={path}"
+                raise ConfigFileError(str(path), (fault,))
+            text = file.read().decode()
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigFileError(str(path), (f"{path}:{line}: it is not UTF-8",)) from error
@@ -115,6 +126,19 @@ def _read(path: Path) -> FileSettings:
         reason = str(error)[: place.start()] if place else str(error)
         raise ConfigFileError(str(path), (f"{path}:{line}: {reason}",)) from error
     return FileSettings(path, _checked(path, table, text))
+
+
+def _why_not_trusted(status: os.stat_result) -> str:
+    """Why settings that were merely found may not be used, with the file's status; "" if they may."""
+    if status.st_uid not in (os.geteuid(), 0):
+        return f"it belongs to user {status.st_uid}, neither to this user ({os.geteuid()}) nor to root"
+    if stat.S_ISLNK(status.st_mode):  # whose mode means nothing
+        return ""
+    # Many systems give each user a group of their own, and let it write to what they make.
+    of_group = status.st_mode & stat.S_IWGRP and status.st_gid not in (os.getegid(), 0)
+    if status.st_mode & stat.S_IWOTH or of_group:
+        return f"others may write to it (mode {stat.S_IMODE(status.st_mode):04o}, group {status.st_gid})"
+    return ""
 
 
 def _checked(path: Path, table: Mapping[str, object], text: str) -> Mapping[str, object]:

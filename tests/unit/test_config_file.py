@@ -1,5 +1,6 @@
 """The settings file: which one it is, what it may say, and every fault with its line."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -151,6 +152,65 @@ def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         config_file._find.cache_clear()
         assert Config.from_environment(variables).domain == domain, folder
         assert config_file.load(variables).path == folder / "lunar.toml"
+
+
+NOBODY = 65534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A settings file above the working directory."""
+    file, inner = tmp_path / "lunar.toml", tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    file.write_text("domain = 6")
+    file.chmod(0o644)
+    monkeypatch.chdir(inner)
+    return file
+
+
+def assert_refused(file: Path, why: str) -> None:
+    with pytest.raises(ConfigFileError) as caught:
+        Config.from_environment({})
+    assert why in str(caught.value)
+    assert str(caught.value).endswith(f"; if it is meant, set LUNAR_CONFIG={file}")
+    assert Config.from_environment({"LUNAR_CONFIG": str(file)}).domain == 6
+
+
+@needs_root
+def test_somebody_else_s_file_that_is_only_found_is_refused(found: Path) -> None:
+    os.chown(found, NOBODY, NOBODY)
+    assert_refused(found, f"it belongs to user {NOBODY}, neither to this user (0) nor to root")
+
+
+@needs_root
+def test_a_link_that_somebody_else_has_put_there_is_refused(found: Path, tmp_path: Path) -> None:
+    found.rename(tmp_path / "other.toml")
+    found.symlink_to("other.toml")
+    assert Config.from_environment({}).domain == 6
+    os.lchown(found, NOBODY, NOBODY)
+    config_file._read.cache_clear()
+    assert_refused(found, f"it belongs to user {NOBODY}")
+
+
+def test_a_file_that_anybody_may_write_is_refused(found: Path) -> None:
+    found.chmod(0o646)
+    assert_refused(found, "others may write to it (mode 0646")
+
+
+@needs_root
+def test_a_file_of_a_group_is_refused_if_that_may_write_and_is_not_ours(found: Path) -> None:
+    os.chown(found, 0, NOBODY)
+    assert Config.from_environment({}).domain == 6
+    config_file._read.cache_clear()
+    found.chmod(0o664)
+    assert_refused(found, f"others may write to it (mode 0664, group {NOBODY})")
+
+
+def test_a_file_that_our_own_group_may_write_is_taken(found: Path) -> None:
+    os.chown(found, -1, os.getegid())
+    found.chmod(0o664)
+    assert Config.from_environment({}).domain == 6
 
 
 def test_a_relative_name_counts_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

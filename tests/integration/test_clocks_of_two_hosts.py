@@ -20,7 +20,8 @@ def memory_hosts_apart(
     send, off_ns = memory._Outgoing.send, int(request.param * 1e9)
 
     def send_with_other_clock(self: memory._Outgoing, parcel: abc.Parcel) -> bool:
-        return send(self, parcel._replace(source_time_ns=parcel.source_time_ns + off_ns))
+        told_ns = parcel.source_time_ns + off_ns
+        return send(self, abc.Parcel(parcel.sequence_number, told_ns, parcel.dropped, parcel.payload))
 
     monkeypatch.setattr(memory._Outgoing, "send", send_with_other_clock)
     return memory_hosts

@@ -76,3 +76,13 @@ def test_a_process_that_hangs_is_ended_in_time(program: str) -> None:
 def test_a_module_that_does_not_exist_is_a_failure_too() -> None:
     with pytest.raises(RunFailed, match="No module named lunar_no_such_module"):
         run_children([Child("absent", "lunar_no_such_module", (), True)], 30)
+
+
+def test_what_lies_in_the_working_directory_is_not_imported(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "lunar_perf.py").write_text("raise SystemExit('this is the wrong one')")
+    monkeypatch.chdir(elsewhere)
+    assert run_children([child(program, "reports", "one")], 30) == ["one\n"]

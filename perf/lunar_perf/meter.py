@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import gc
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class Meter:
-    """CPU time of this process, all its threads included, over the measured part only."""
+    """What this process, with all its threads, spent on the measured part only; and what the library itself says.
+
+    Attributes:
+        cpu_s: CPU time.
+        elapsed_s: wall time.
+        transport: what carried the samples, as far as the library chooses and tells.
+        reasons: for each transport, why it was chosen or not.
+        lost_by_cause: what a receiver's library says that it lost, warm-up included.
+    """
 
     cpu_s: float = 0.0
     elapsed_s: float = 0.0
+    transport: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    lost_by_cause: Mapping[str, int] = field(default_factory=dict)
     _cpu_from_s: float = 0.0
     _from_s: float = 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from lunar_perf.sequence import Tally
@@ -18,6 +19,9 @@ class Outcome:
         round_trips_ns: a ping's measurements, in order.
         sent: measured messages of a sender.
         tally: what a receiver saw.
+        transport: what carried the samples, as the side that pings or sends found; empty where nobody says.
+        reasons: for each transport, why it was chosen or not.
+        lost_by_cause: what a receiver's library says that it lost, warm-up included.
     """
 
     cpu_s: float = 0.0
@@ -25,6 +29,9 @@ class Outcome:
     round_trips_ns: list[int] = field(default_factory=list)
     sent: int = 0
     tally: Tally = field(default_factory=Tally)
+    transport: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    lost_by_cause: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One line, read back by :meth:`from_json`."""

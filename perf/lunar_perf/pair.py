@@ -1,45 +1,71 @@
-"""Runs one measured library: the roles of a run, each in a process of its own on its own core."""
+"""Runs one measured library: the two sides of a run, each role in a process of its own on its own core."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lunar_perf.children import START_UP_S, Child, run_children
+from lunar_perf.children import START_UP_S, Child, local_ends, run_ends
+from lunar_perf.host_facts import HostFacts, Place
 from lunar_perf.outcome import Outcome
+from lunar_perf.pinning import place
 from lunar_perf.side import HERE, Side
 from lunar_perf.work import Role, Work
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One process of a run."""
+class Run:
+    """What a run gave.
 
-    role: Role
-    core: int
-    side: Side = HERE
+    Attributes:
+        first: of the side that pings or sends.
+        others: of the pong or the receivers.
+        cores: where they ran, in that order.
+        note: what a reader of the figures has to know about the placement, or empty.
+        places: the host of either side.
+    """
+
+    first: Outcome
+    others: tuple[Outcome, ...]
+    cores: tuple[int, ...]
+    note: str
+    places: tuple[Place, Place]
 
 
-def run_parts(peer: str, parts: Sequence[Part], work: Work, measured_s: float) -> list[Outcome]:
-    """Run all parts at once and return their outcomes in the order of ``parts``.
+def run_pair(peer: str, roles: tuple[Role, Role], work: Work, sides: tuple[Side, Side] = (HERE, HERE)) -> Run:
+    """Run both sides at once, and wait for all their processes.
 
     Args:
         peer: name of the measured library.
-        parts: the processes; each is given the same ``work``.
-        work: what they do.
-        measured_s: how long the measured part may take at most, in seconds.
+        roles: of the one process of the first side, and of all ``work.subscribers`` of the second.
+        work: what they do, the same for all.
+        sides: where they run.
 
     Raises:
         RunFailed: a process failed or the time is over; all others are ended first.
     """
-    children = [
-        Child(
-            name=f"{peer} {part.role}",
-            module="lunar_perf.peer_process",
-            arguments=(peer, part.role, str(part.core), work.to_json()),
-            ends_run=part.role in ("ping", "receive"),
-            environment=part.side.environment,
-        )
-        for part in parts
-    ]
-    return [Outcome.from_json(report) for report in run_children(children, measured_s + START_UP_S)]
+    return asyncio.run(_run_here(peer, roles, work, sides))
+
+
+async def _run_here(peer: str, roles: tuple[Role, Role], work: Work, sides: tuple[Side, Side]) -> Run:
+    placement = place(work.subscribers)
+    first = measured_child(peer, roles[0], placement.first, work, sides[0].environment)
+    others = [measured_child(peer, roles[1], core, work, sides[1].environment) for core in placement.others]
+    with local_ends([first, *others], work.allowed_s + START_UP_S) as ends:
+        reports = await run_ends(ends)
+    outcomes = [Outcome.from_json(report) for report in reports]
+    here = HostFacts.here()
+    places = (Place(roles[0], here, sides[0].address), Place(roles[1], here, sides[1].address))
+    return Run(outcomes[0], tuple(outcomes[1:]), (placement.first, *placement.others), placement.note, places)
+
+
+def measured_child(peer: str, role: Role, core: int, work: Work, environment: Mapping[str, str]) -> Child:
+    """The process that does one role of a run."""
+    return Child(
+        name=f"{peer} {role}",
+        module="lunar_perf.peer_process",
+        arguments=(peer, role, str(core), work.to_json()),
+        ends_run=role in ("ping", "receive"),
+        environment=environment,
+    )

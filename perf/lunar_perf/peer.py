@@ -17,6 +17,10 @@ from lunar_perf.work import Work
 REMEDY = "pip install lunar-mom[compare]"
 
 
+class NoMatch(RuntimeError):
+    """The two sides of a run did not match in time. The message says what is known of why."""
+
+
 class Peer(Protocol):
     """One side of a measurement, in a process of its own.
 

@@ -8,7 +8,7 @@ import threading
 from lunar_perf.child import begin, tell
 from lunar_perf.meter import Meter
 from lunar_perf.outcome import Outcome
-from lunar_perf.peer import Peer, load
+from lunar_perf.peer import NoMatch, Peer, load
 from lunar_perf.work import Role, Work, role_of
 
 
@@ -25,6 +25,8 @@ def perform(peer: Peer, role: Role, work: Work, done: threading.Event) -> Outcom
         case "receive":
             outcome.tally = peer.receive(work, meter)
     outcome.cpu_s, outcome.elapsed_s = meter.cpu_s, meter.elapsed_s
+    outcome.transport, outcome.reasons = meter.transport, meter.reasons
+    outcome.lost_by_cause = meter.lost_by_cause
     return outcome
 
 
@@ -32,7 +34,11 @@ def main(arguments: list[str]) -> int:
     """Arguments: peer, role, core, work as JSON."""
     peer_name, role, core, work = arguments
     done, report = begin(int(core))
-    outcome = perform(load(peer_name), role_of(role), Work.from_json(work), done)
+    try:
+        outcome = perform(load(peer_name), role_of(role), Work.from_json(work), done)
+    except NoMatch as error:
+        print(error, file=sys.stderr)  # nothing went wrong here that a traceback would explain
+        return 1
     tell(report, outcome.to_json())
     return 0
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lunar_perf.pair import Part, run_parts
+from lunar_perf.host_facts import Place
+from lunar_perf.pair import run_pair
 from lunar_perf.percentiles import LatencySummary
-from lunar_perf.pinning import place
 from lunar_perf.side import HERE, Side
 from lunar_perf.work import Work
-
-SLOWEST_RTT_S = 0.25
-"""Allowed a round trip before a run is given up."""
-
-SHORTEST_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +24,9 @@ class PingPongResult:
         elapsed_s: wall time of the measured part.
         cores: where the ping and the pong ran.
         note: what a reader has to know about the placement, or empty.
+        places: the host of the ping and of the pong.
+        transport: what carried the samples, empty where the library does not say.
+        reasons: for each transport, why it was chosen or not.
         round_trips_ns: every round trip, in order.
     """
 
@@ -36,9 +35,12 @@ class PingPongResult:
     rtt_us: LatencySummary
     cpu_s: float
     elapsed_s: float
-    cores: tuple[int, int]
+    cores: tuple[int, ...]
     note: str
     round_trips_ns: list[int] = field(repr=False)
+    places: tuple[Place, ...] = ()
+    transport: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_ping_pong(peer: str, work: Work, sides: tuple[Side, Side] = (HERE, HERE)) -> PingPongResult:
@@ -52,17 +54,18 @@ def run_ping_pong(peer: str, work: Work, sides: tuple[Side, Side] = (HERE, HERE)
     Raises:
         RunFailed: a side failed or gave no result in time.
     """
-    placement = place(1)
-    parts = [Part("ping", placement.first, sides[0]), Part("pong", placement.others[0], sides[1])]
-    allowed_s = max(SHORTEST_S, (work.warmup + work.count) * SLOWEST_RTT_S)
-    ping, pong = run_parts(peer, parts, work, allowed_s)
+    run = run_pair(peer, ("ping", "pong"), work, sides)
+    ping = run.first
     return PingPongResult(
         peer=peer,
         work=work,
         rtt_us=LatencySummary.of(ping.round_trips_ns),
-        cpu_s=ping.cpu_s + pong.cpu_s,
+        cpu_s=ping.cpu_s + sum(each.cpu_s for each in run.others),
         elapsed_s=ping.elapsed_s,
-        cores=(placement.first, placement.others[0]),
-        note=placement.note,
+        cores=run.cores,
+        note=run.note,
         round_trips_ns=ping.round_trips_ns,
+        places=run.places,
+        transport=ping.transport,
+        reasons=ping.reasons,
     )

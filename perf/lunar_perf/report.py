@@ -11,7 +11,7 @@ from lunar_perf.numbers import Number, numbers
 from lunar_perf.peer import PEERS, REMEDY
 from lunar_perf.percentiles import Spread
 from lunar_perf.ping_pong import PingPongResult
-from lunar_perf.throughput import ThroughputResult
+from lunar_perf.throughput import ThroughputResult, causes_of
 
 _RATE_DIGITS = 1
 _FIGURE_DIGITS = 3
@@ -31,6 +31,7 @@ def ping_pong_json(result: PingPongResult, transport: str) -> dict[str, object]:
         "cores": list(result.cores),
         "note": result.note,
         "message": result.work.message or "bytes",
+        **_way(result),
     }
 
 
@@ -47,6 +48,7 @@ def throughput_json(result: ThroughputResult, transport: str) -> dict[str, objec
         "sent": result.sent,
         "received": result.received,
         "lost": result.lost,
+        "lost_by_cause": causes_of(result),
         "repeated": sum(each.repeated for each in result.subscriptions),
         "msgs_per_s": round(result.msgs_per_s, _RATE_DIGITS),
         "bytes_per_s": round(result.bytes_per_s, _RATE_DIGITS),
@@ -57,7 +59,14 @@ def throughput_json(result: ThroughputResult, transport: str) -> dict[str, objec
         "cores": list(result.cores),
         "note": result.note,
         "message": result.work.message or "bytes",
+        **_way(result),
     }
+
+
+def _way(result: PingPongResult | ThroughputResult) -> dict[str, object]:
+    """Between whom it was measured, and why over that transport."""
+    hosts = [{"side": each.side, "address": each.address, **asdict(each.host)} for each in result.places]
+    return {"hosts": hosts, "reasons": dict(result.reasons)}
 
 
 def fanout_json(result: FanoutResult) -> dict[str, object]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from lunar_perf.pair import Part, run_parts
-from lunar_perf.pinning import place
+from lunar_perf.host_facts import Place
+from lunar_perf.pair import run_pair
 from lunar_perf.side import HERE, Side
 from lunar_perf.work import Work
-
-DRAIN_S = 30.0
-"""Allowance after the sender's time for what is still queued."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What one receiver counted. Rates are over its own time from the first to the last measured message."""
+    """What one receiver counted. Rates are over its own time from the first to the last measured message.
+
+    ``lost`` is counted from the messages' numbers; ``lost_by_cause`` is what the library says, from its start on.
+    """
 
     received: int
     lost: int
@@ -23,6 +25,7 @@ class Received:
     elapsed_s: float
     msgs_per_s: float
     cpu_s: float
+    lost_by_cause: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,9 @@ class ThroughputResult:
         sender_cpu_s: CPU time of the sender over the measured part.
         cores: where the sender and the receivers ran.
         note: what a reader has to know about the placement, or empty.
+        places: the host of the sender and of all receivers.
+        transport: what carried the samples, empty where the library does not say.
+        reasons: for each transport, why it was chosen or not.
     """
 
     peer: str
@@ -46,6 +52,9 @@ class ThroughputResult:
     sender_cpu_s: float
     cores: tuple[int, ...]
     note: str
+    places: tuple[Place, ...] = ()
+    transport: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def received(self) -> int:
@@ -84,10 +93,8 @@ def run_throughput(peer: str, work: Work, sides: tuple[Side, Side] = (HERE, HERE
     Raises:
         RunFailed: a process failed or gave no result in time.
     """
-    placement = place(work.subscribers)
-    receiving = [Part("receive", core, sides[1]) for core in placement.others]
-    parts = [Part("send", placement.first, sides[0]), *receiving]
-    sender, *receivers = run_parts(peer, parts, work, work.duration_s + DRAIN_S)
+    run = run_pair(peer, ("send", "receive"), work, sides)
+    sender = run.first
     subscriptions = tuple(
         Received(
             received=each.tally.received,
@@ -96,8 +103,9 @@ def run_throughput(peer: str, work: Work, sides: tuple[Side, Side] = (HERE, HERE
             elapsed_s=each.tally.elapsed_s,
             msgs_per_s=each.tally.received / each.tally.elapsed_s if each.tally.elapsed_s > 0 else 0.0,
             cpu_s=each.cpu_s,
+            lost_by_cause=each.lost_by_cause,
         )
-        for each in receivers
+        for each in run.others
     )
     return ThroughputResult(
         peer=peer,
@@ -105,6 +113,17 @@ def run_throughput(peer: str, work: Work, sides: tuple[Side, Side] = (HERE, HERE
         sent=sender.sent,
         subscriptions=subscriptions,
         sender_cpu_s=sender.cpu_s,
-        cores=(placement.first, *placement.others),
-        note=placement.note,
+        cores=run.cores,
+        note=run.note,
+        places=run.places,
+        transport=sender.transport,
+        reasons=sender.reasons,
     )
+
+
+def causes_of(result: ThroughputResult) -> dict[str, int]:
+    """What the receivers' library says that they lost, by cause, warm-up included."""
+    counted: Counter[str] = Counter()
+    for each in result.subscriptions:
+        counted.update(each.lost_by_cause)
+    return dict(counted)

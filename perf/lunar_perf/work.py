@@ -17,6 +17,13 @@ WAITS: tuple[Wait, ...] = ("spin", "adaptive", "sleep")
 RECEIVES: tuple[Receive, ...] = ("iterate", "callback", "burst", "blocking")
 RELIABILITIES: tuple[Reliability, ...] = ("reliable", "best_effort")
 
+SLOWEST_RTT_S = 0.25
+"""Allowed a round trip before a run is given up."""
+
+SHORTEST_S = 10.0
+DRAIN_S = 30.0
+"""Allowance after the sender's time for what is still queued."""
+
 SMALLEST_STAMPED_BYTES = 8
 """A throughput message begins with its 64-bit sequence number, so it cannot be smaller than that."""
 
@@ -65,6 +72,13 @@ class Work:
     transport: str = ""
     address: str = ""
     channel: str = field(default_factory=new_channel)
+
+    @property
+    def allowed_s(self) -> float:
+        """How long the measured part may take at most."""
+        if self.count:
+            return max(SHORTEST_S, (self.warmup + self.count) * SLOWEST_RTT_S)
+        return self.duration_s + DRAIN_S
 
     def to_json(self) -> str:
         """One line, read back by :meth:`from_json`."""

@@ -14,6 +14,7 @@ from lunar_perf.burst import BurstTally, batches
 from lunar_perf.meter import Meter
 from lunar_perf.payload import stamped
 from lunar_perf.peers.lunar_profile import MATCH_S, Publisher, Subscription, echo_qos, stream_qos, topic
+from lunar_perf.route import matching, note_losses
 from lunar_perf.sequence import END, FINISHED, STAMP, WARM_UP, Tally
 from lunar_perf.stride import stride
 from lunar_perf.typed_subject import Subject, subject_of
@@ -59,8 +60,9 @@ async def _ping(work: Work, meter: Meter) -> array[int]:
     async with lunar.Node("ping") as node:
         pub = node.create_publisher(subject.python_type, topic(work, "ping"), qos=echo_qos(work))
         sub = node.create_subscription(subject.python_type, topic(work, "pong"), qos=echo_qos(work))
-        await pub.wait_for_subscribers(1, timeout_s=MATCH_S)
-        await sub.wait_for_publishers(1, timeout_s=MATCH_S)
+        with matching(meter, topic(work, "ping")):
+            await pub.wait_for_subscribers(1, timeout_s=MATCH_S)
+            await sub.wait_for_publishers(1, timeout_s=MATCH_S)
         for _ in range(work.warmup):
             await pub.publish(subject.payload)
             subject.check(await sub.receive())
@@ -99,7 +101,8 @@ async def _pong(work: Work, meter: Meter, done: Event) -> None:
     async with lunar.Node("pong") as node:
         pub = node.create_publisher(subject.python_type, topic(work, "pong"), qos=echo_qos(work))
         sub = node.create_subscription(subject.python_type, topic(work, "ping"), qos=echo_qos(work))
-        await pub.wait_for_subscribers(1, timeout_s=MATCH_S)
+        with matching(meter, topic(work, "pong")):
+            await pub.wait_for_subscribers(1, timeout_s=MATCH_S)
         receive, publish, loan, size = sub.receive, pub.publish, subject.loaner(pub), work.size_bytes
         for _ in range(work.warmup):
             await publish(await receive())
@@ -119,7 +122,8 @@ async def _pong(work: Work, meter: Meter, done: Event) -> None:
 async def _send(work: Work, meter: Meter, done: Event) -> int:
     async with lunar.Node("sender") as node:
         pub = node.create_publisher(bytes, topic(work, "stream"), qos=stream_qos(work))
-        await pub.wait_for_subscribers(work.subscribers, timeout_s=MATCH_S)
+        with matching(meter, topic(work, "stream")):
+            await pub.wait_for_subscribers(work.subscribers, timeout_s=MATCH_S)
         send = _send_batches if work.batch > 1 else _send_loans if work.loan else _send_copies
         sent = await send(pub, work, meter)
         end = stamped(work.size_bytes)
@@ -182,11 +186,12 @@ async def _receive(work: Work, meter: Meter) -> Tally:
     async with lunar.Node("receiver") as node:
         meter.start()
         if work.receive == "callback":
-            tally = await _receive_by_callback(node, work)
+            sub, tally = await _receive_by_callback(node, work)
         else:
             sub = node.create_subscription(bytes, topic(work, "stream"), qos=stream_qos(work))
             tally = await (_receive_bursts(sub, work) if work.receive == "burst" else _receive_each(sub))
         meter.stop()
+        note_losses(meter, sub)
     return tally
 
 
@@ -203,7 +208,7 @@ async def _receive_each(sub: Subscription) -> Tally:
     return tally
 
 
-async def _receive_by_callback(node: lunar.Node, work: Work) -> Tally:
+async def _receive_by_callback(node: lunar.Node, work: Work) -> tuple[Subscription, Tally]:
     tally, expected, unpack = Tally(), WARM_UP, STAMP.unpack_from
     finished = asyncio.Event()
 
@@ -217,9 +222,9 @@ async def _receive_by_callback(node: lunar.Node, work: Work) -> Tally:
             if expected == FINISHED:
                 finished.set()
 
-    node.create_subscription(bytes, topic(work, "stream"), on_message, qos=stream_qos(work))
+    sub = node.create_subscription(bytes, topic(work, "stream"), on_message, qos=stream_qos(work))
     await finished.wait()
-    return tally
+    return sub, tally
 
 
 async def _receive_bursts(sub: Subscription, work: Work) -> Tally:

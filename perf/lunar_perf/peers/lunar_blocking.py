@@ -11,6 +11,7 @@ from lunar_perf.burst import BurstTally, batches
 from lunar_perf.meter import Meter
 from lunar_perf.payload import stamped
 from lunar_perf.peers.lunar_profile import MATCH_S, Publisher, Subscription, echo_qos, stream_qos, topic
+from lunar_perf.route import matching, note_losses
 from lunar_perf.sequence import END, FINISHED, STAMP, WARM_UP, Tally
 from lunar_perf.stride import stride
 from lunar_perf.typed_subject import Subject, subject_of
@@ -30,7 +31,8 @@ class LunarBlocking:
         with lunar.Node("ping") as node:
             pub = node.create_publisher(subject.python_type, topic(work, "ping"), qos=echo_qos(work))
             sub = node.create_subscription(subject.python_type, topic(work, "pong"), qos=echo_qos(work))
-            _wait_for_match(pub, sub)
+            with matching(meter, topic(work, "ping")):
+                _wait_for_match(pub, sub)
             for _ in range(work.warmup):
                 pub.publish_blocking(subject.payload)
                 subject.check(sub.receive_blocking())
@@ -45,7 +47,8 @@ class LunarBlocking:
         with lunar.Node("pong") as node:
             pub = node.create_publisher(subject.python_type, topic(work, "pong"), qos=echo_qos(work))
             sub = node.create_subscription(subject.python_type, topic(work, "ping"), qos=echo_qos(work))
-            _wait_for_match(pub, sub)
+            with matching(meter, topic(work, "pong")):
+                _wait_for_match(pub, sub)
             receive, publish, loan = sub.receive_blocking, pub.publish_blocking, subject.loaner(pub)
             size = work.size_bytes
             for _ in range(work.warmup):
@@ -66,7 +69,8 @@ class LunarBlocking:
         """Publish until the time is over; a full queue makes publish_blocking wait."""
         with lunar.Node("sender") as node:
             pub = node.create_publisher(bytes, topic(work, "stream"), qos=stream_qos(work))
-            pub.wait_for_subscribers_blocking(work.subscribers, MATCH_S)
+            with matching(meter, topic(work, "stream")):
+                pub.wait_for_subscribers_blocking(work.subscribers, MATCH_S)
             send = _send_batches if work.batch > 1 else _send_loans if work.loan else _send_copies
             sent = send(pub, work, meter)
             end = stamped(work.size_bytes)
@@ -85,6 +89,7 @@ class LunarBlocking:
             meter.start()
             tally = _receive_bursts(sub, work) if work.receive == "burst" else _receive_each(sub)
             meter.stop()
+            note_losses(meter, sub)
         return tally
 
 

@@ -17,6 +17,7 @@ from lunar_perf.burst import BurstTally
 from lunar_perf.meter import Meter
 from lunar_perf.peers.lunar_asyncio import run_as
 from lunar_perf.peers.lunar_profile import MATCH_S, Publisher, Subscription, stream_qos, topic
+from lunar_perf.route import matching, note_losses
 from lunar_perf.sequence import STAMP, Tally
 from lunar_perf.stride import stride
 from lunar_perf.typed_subject import Subject, subject_of
@@ -49,8 +50,9 @@ class TypedBlockingStreams:
         subject = subject_of(work)
         with lunar.Node("sender") as node:
             pub, end = _sending_ends(node, work, subject)
-            pub.wait_for_subscribers_blocking(work.subscribers, MATCH_S)
-            end.wait_for_subscribers_blocking(work.subscribers, MATCH_S)
+            with matching(meter, topic(work, "stream")):
+                pub.wait_for_subscribers_blocking(work.subscribers, MATCH_S)
+                end.wait_for_subscribers_blocking(work.subscribers, MATCH_S)
             for _ in range(work.warmup):
                 pub.publish_blocking(subject.payload)
             send, payload = _blocking_send(pub, work, subject), subject.payload
@@ -82,6 +84,7 @@ class TypedBlockingStreams:
                     if total is not None and quiet_s > _QUIET_S and work.reliability == "best_effort":
                         break
             meter.stop()
+            note_losses(meter, sub)
         return _finished(bursts)
 
 
@@ -152,8 +155,9 @@ async def _send(work: Work, meter: Meter, done: Event) -> int:
     subject = subject_of(work)
     async with lunar.Node("sender") as node:
         pub, end = _sending_ends(node, work, subject)
-        await pub.wait_for_subscribers(work.subscribers, timeout_s=MATCH_S)
-        await end.wait_for_subscribers(work.subscribers, timeout_s=MATCH_S)
+        with matching(meter, topic(work, "stream")):
+            await pub.wait_for_subscribers(work.subscribers, timeout_s=MATCH_S)
+            await end.wait_for_subscribers(work.subscribers, timeout_s=MATCH_S)
         send = _send_batches if work.batch > 1 else _send_loans if work.loan else _send_each
         sent = await send(pub, work, subject, meter)
         meter.stop()
@@ -220,6 +224,7 @@ async def _receive(work: Work, meter: Meter) -> Tally:
             seen = bursts.tally.next_sequence
             await asyncio.sleep(_LOOK_S)
         meter.stop()
+        note_losses(meter, sub)
         if not taking.cancel():
             taking.result()  # why it ended
         await asyncio.gather(taking, return_exceptions=True)

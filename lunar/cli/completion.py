@@ -74,16 +74,34 @@ def complete_transports(incomplete: str) -> list[tuple[str, str]]:
 
 def complete_hosts(incomplete: str) -> list[tuple[str, str]]:
     """Offers what `--between` takes: the two places, and the hosts of the graph."""
-    from contextlib import suppress
-
-    from lunar import graph_snapshot
     from lunar.cli.places import HERE
-    from lunar.errors import LunarError
 
     offers = [("host", "both on one host"), ("network", "on two hosts like this one"), (HERE, "this host")]
-    with suppress(LunarError, OSError):
-        offers += [(node.host, "host") for node in graph_snapshot(timeout_s=_TIMEOUT_S).nodes if node.host]
+    offers += _other_hosts()
     return [(name, remark) for name, remark in dict(offers).items() if name.startswith(incomplete)]
+
+
+def complete_remotes(incomplete: str) -> list[tuple[str, str]]:
+    """Offers other hosts: those of the graph, and those that the settings name."""
+    from contextlib import suppress
+
+    from lunar.config import Config
+    from lunar.errors import LunarError
+
+    offers = _other_hosts()
+    with suppress(LunarError, OSError):
+        offers += [(peer, "peer") for peer in Config.from_environment().peers]
+    return [(name, remark) for name, remark in dict(offers).items() if name.startswith(incomplete)]
+
+
+def _other_hosts() -> list[tuple[str, str]]:
+    from lunar import graph_snapshot
+    from lunar.errors import LunarError
+
+    try:
+        return [(node.host, "host") for node in graph_snapshot(timeout_s=_TIMEOUT_S).nodes if node.host]
+    except (LunarError, OSError):
+        return []
 
 
 def complete_qos(incomplete: str) -> list[tuple[str, str]]:

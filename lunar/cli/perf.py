@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from lunar.cli import exit_codes
+from lunar.cli.completion import complete_remotes
 from lunar.cli.options import AsJson, Reliability, examples
 from lunar.cli.output import Table, write_error, write_json, write_line, write_note, write_table, write_warning
 
 if TYPE_CHECKING:
     from lunar_perf.results import Failure
+    from lunar_perf.side import Server
     from lunar_perf.tables import TextTable
 
 T = TypeVar("T")
@@ -69,9 +71,18 @@ class Loop(StrEnum):
 
 
 _Transport = Annotated[
-    Transport,
+    Transport | None,
     typer.Option(
-        help="What carries the samples. zmq, dds: between two hosts of a lab (network namespaces); needs root."
+        help="What carries the samples; default: shm, with --remote whatever is chosen. zmq, dds: with --remote, or "
+        "between two hosts of a lab (network namespaces), which needs root."
+    ),
+]
+_Remote = Annotated[
+    str,
+    typer.Option(
+        metavar="HOST\\[:PORT]",
+        help="The other end is on that machine, where `lunar perf serve` runs.",
+        autocompletion=complete_remotes,
     ),
 ]
 _Wait = Annotated[
@@ -104,10 +115,12 @@ _Loan = Annotated[bool, typer.Option("--loan", help="Publish loaned memory, unto
         "lunar perf ping-pong --wait spin --size 4194304 --loan",
         "lunar perf ping-pong --wait sleep --loop uvloop --json",
         "lunar perf ping-pong --wait spin --message Imu",
+        "lunar perf ping-pong --remote robot --transport zmq  (with `lunar perf serve` on robot)",
     ),
 )
 def ping_pong(
-    transport: _Transport = Transport.SHM,
+    transport: _Transport = None,
+    remote: _Remote = "",
     wait: _Wait = Wait.ADAPTIVE,
     size: _EchoedSize = None,
     message: _Message = "",
@@ -117,16 +130,17 @@ def ping_pong(
     loop: _Loop = Loop.AUTO,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the round trip between two processes, each pinned to a core of its own.
+    """Measure the round trip between two processes, each pinned to a core of its own, or with --remote on another host.
 
     Every round trip is recorded, so the percentiles are exact. The first echo is compared with what was sent.
     """
     from lunar_perf.link_lab import run_on
     from lunar_perf.ping_pong import run_ping_pong
     from lunar_perf.report import ping_pong_json
-    from lunar_perf.tables import ping_pong_table
+    from lunar_perf.tables import ping_pong_table, way_tables
     from lunar_perf.work import Work
 
+    server = _server(remote, transport, message)
     size_bytes = _size_bytes(message, size)
     work = Work(
         size_bytes,
@@ -139,8 +153,9 @@ def ping_pong(
         transport=_between_hosts(transport),
     )
     write_note(f"{warmup:,} + {count:,} round trips of {size_bytes:,} bytes, wait {wait.value}")
-    result = _or_exit(lambda: run_on(lambda sides: run_ping_pong("lunar", work, sides), work))
-    _show(as_json, ping_pong_json(result, transport.value), [ping_pong_table(result)], result.note)
+    result = _or_exit(lambda: run_on(lambda sides: run_ping_pong("lunar", work, sides), work, server))
+    document = ping_pong_json(result, result.transport or work.transport)
+    _show(as_json, document, [ping_pong_table(result), *(way_tables(result) if server else ())], result.note)
 
 
 @app.command(
@@ -149,10 +164,12 @@ def ping_pong(
         "lunar perf throughput --batch 64 --receive burst",
         "lunar perf throughput --message Image --loan",
         "lunar perf throughput --size 1048576 --subscribers 3 --seconds 5 --json",
+        "lunar perf throughput --remote 192.0.2.7 --reliability best_effort",
     )
 )
 def throughput(
-    transport: _Transport = Transport.SHM,
+    transport: _Transport = None,
+    remote: _Remote = "",
     wait: _Wait = Wait.ADAPTIVE,
     size: _StampedSize = None,
     message: _Message = "",
@@ -176,7 +193,7 @@ def throughput(
     """
     from lunar_perf.link_lab import run_on
     from lunar_perf.report import throughput_json
-    from lunar_perf.tables import throughput_table
+    from lunar_perf.tables import throughput_table, way_tables
     from lunar_perf.throughput import run_throughput
     from lunar_perf.work import Work
 
@@ -184,6 +201,7 @@ def throughput(
     _check_form(wait, form, batch, loan)
     if message and form is not Receive.BURST:
         raise typer.BadParameter(f"--receive {form.value} counts by a number in the payload; with --message: burst")
+    server = _server(remote, transport, message)
     size_bytes = _size_bytes(message, size)
     work = Work(
         size_bytes,
@@ -201,13 +219,62 @@ def throughput(
         transport=_between_hosts(transport),
     )
     write_note(f"sending messages of {size_bytes:,} bytes for {seconds:g} s to {subscribers} subscriber(s)")
-    result = _or_exit(lambda: run_on(lambda sides: run_throughput("lunar", work, sides), work))
-    _show(as_json, throughput_json(result, transport.value), [throughput_table(result)], result.note)
+    result = _or_exit(lambda: run_on(lambda sides: run_throughput("lunar", work, sides), work, server))
+    document = throughput_json(result, result.transport or work.transport)
+    _show(as_json, document, [throughput_table(result), *(way_tables(result) if server else ())], result.note)
 
 
-def _between_hosts(transport: Transport) -> str:
-    """The transport as `lunar_perf.work.Work` names it: empty for the one within a host."""
-    return "" if transport is Transport.SHM else transport.value
+@app.command(
+    epilog=examples(
+        "lunar perf serve",
+        "lunar perf serve --bind eth0 --port 7391 --once --json",
+        "lunar perf ping-pong --remote HOST  (on the other machine)",
+    )
+)
+def serve(
+    bind: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Listen at this address or interface only; default: at every interface that Lunar may use.",
+        ),
+    ] = "",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="TCP port; 0: a free one.")] = 7390,
+    once: Annotated[bool, typer.Option("--once", help="End after one run.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Be the other end of `ping-pong` and `throughput --remote` on another machine, one run at a time, until Ctrl-C.
+
+    Whoever reaches the port may have this host measured: there is no password, and what is said is not encrypted.
+    Nothing that is sent is executed.
+    """
+    from lunar.cli.perf_server import serve as run
+
+    raise typer.Exit(run(bind, port, once=once, as_json=as_json))
+
+
+def _between_hosts(transport: Transport | None) -> str:
+    """The transport as `lunar_perf.work.Work` names it: empty for the one within a host, and for any."""
+    return "" if transport is None or transport is Transport.SHM else transport.value
+
+
+def _server(remote: str, transport: Transport | None, message: str) -> Server | None:
+    """Where the other end is, if it is on another machine."""
+    from lunar_perf.side import Server
+    from lunar_perf.wire import DEFAULT_PORT
+
+    if not remote:
+        return None
+    if transport is Transport.SHM:
+        raise typer.BadParameter(
+            "--transport shm stays within a host; with --remote: zmq, dds, or none to have one chosen"
+        )
+    if ":" in message:
+        raise typer.BadParameter("--remote takes classes of lunar.msgs only: the other host has no such file")
+    try:
+        return Server.parse(remote, DEFAULT_PORT)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--remote") from error
 
 
 def _usual_form(wait: Wait, message: str) -> Receive:

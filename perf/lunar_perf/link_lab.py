@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 
 from lunar import testing
 from lunar.testing.namespaces import path_of
-from lunar_perf.side import HERE, INTERFACE, NAMESPACE, Side
+from lunar_perf.side import HERE, INTERFACE, NAMESPACE, Server, Side
 from lunar_perf.work import Work
 
 T = TypeVar("T")
@@ -124,12 +124,17 @@ def open_lab(count: int = 2) -> Iterator[LinkLab]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_on(measure: Callable[[tuple[Side, Side]], T], work: Work) -> T:
-    """Measure here, or between two hosts of a lab if a transport between hosts is asked for; there without CURVE.
+def run_on(measure: Callable[[tuple[Side, Side]], T], work: Work, server: Server | None = None) -> T:
+    """Measure where the work says.
+
+    With a server that is between this host and its own. Without one it is between two hosts of a lab, without CURVE, if
+    the work names a transport between hosts, and else within this host.
 
     Raises:
         lunar.LunarError: there can be no lab here; the text says why.
     """
+    if server is not None:
+        return measure((HERE, Side(server.host, server=server)))
     if not work.transport:
         return measure((HERE, HERE))
     with open_lab(2) as lab:

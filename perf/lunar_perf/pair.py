@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lunar.config import Config
 from lunar_perf.children import START_UP_S, Child, local_ends, run_ends
 from lunar_perf.host_facts import HostFacts, Place
+from lunar_perf.network_settings import network_environment
 from lunar_perf.outcome import Outcome
 from lunar_perf.pinning import place
-from lunar_perf.side import HERE, Side
+from lunar_perf.remote import remote_run
+from lunar_perf.side import HERE, Server, Side
 from lunar_perf.work import Role, Work
 
 
@@ -43,8 +46,12 @@ def run_pair(peer: str, roles: tuple[Role, Role], work: Work, sides: tuple[Side,
         sides: where they run.
 
     Raises:
-        RunFailed: a process failed or the time is over; all others are ended first.
+        RunFailed: a process failed or the time is over; all others are ended first. Or no server answers.
+        ConfigError: with a server: a setting cannot be used.
     """
+    server = sides[1].server
+    if server is not None:
+        return asyncio.run(_run_with(server, peer, roles, work))
     return asyncio.run(_run_here(peer, roles, work, sides))
 
 
@@ -58,6 +65,20 @@ async def _run_here(peer: str, roles: tuple[Role, Role], work: Work, sides: tupl
     here = HostFacts.here()
     places = (Place(roles[0], here, sides[0].address), Place(roles[1], here, sides[1].address))
     return Run(outcomes[0], tuple(outcomes[1:]), (placement.first, *placement.others), placement.note, places)
+
+
+async def _run_with(server: Server, peer: str, roles: tuple[Role, Role], work: Work) -> Run:
+    config = Config.from_environment()
+    core = place(0).first
+    async with remote_run(server, roles[1], work) as remote:
+        environment = network_environment(config, remote.welcome.domain, remote.addresses[1])
+        first = measured_child(peer, roles[0], core, work, environment)
+        with local_ends([first], work.allowed_s + START_UP_S) as ends:
+            reports = await run_ends([*ends, *remote.ends])
+    outcomes = [Outcome.from_json(report) for report in reports]
+    own, other = remote.addresses
+    places = (Place(roles[0], HostFacts.here(), own), Place(roles[1], remote.welcome.host, other))
+    return Run(outcomes[0], tuple(outcomes[1:]), (core, *remote.started.cores), remote.started.note, places)
 
 
 def measured_child(peer: str, role: Role, core: int, work: Work, environment: Mapping[str, str]) -> Child:

@@ -1,9 +1,11 @@
-"""Where a measured process runs: on this host as it is, or on a host of a lab, and with which settings."""
+"""Where a measured process runs: on this host as it is, on a host of a lab, or on another machine."""
 
 from __future__ import annotations
 
 import ctypes
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +19,47 @@ _CLONE_NEWNET = 0x40000000
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """Where a ``lunar perf serve`` listens.
+
+    Attributes:
+        host: name or address.
+        port: its TCP port.
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str, default_port: int) -> Server:
+        """Read ``host``, ``host:port``, ``2001:db8::1`` or ``[2001:db8::1]:port``.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        if _is_ipv6(text):
+            return cls(text, default_port)
+        found = re.fullmatch(r"\[([^\[\]\s]+)\](?::([0-9]{1,5}))?|([^:\[\]\s]+)(?::([0-9]{1,5}))?", text, re.ASCII)
+        if found is None:
+            raise ValueError(f"{text!r}: expected HOST, HOST:PORT or [IPV6]:PORT")
+        port = int(found[2] or found[4] or default_port)
+        if not 1 <= port <= 65535:
+            raise ValueError(f"port {port}: expected 1 to 65535")
+        return cls(found[1] or found[3], port)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
     """A host, and what a process there finds in its environment.
 
@@ -24,11 +67,14 @@ class Side:
         name: for people.
         address: what other hosts reach it at; empty: it is not reached.
         environment: variables to set, :data:`NAMESPACE` among them in a lab.
+        server: what starts the processes there, if it is another machine; the other attributes are then the server's
+            to know.
     """
 
     name: str = "here"
     address: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    server: Server | None = None
 
 
 HERE = Side()

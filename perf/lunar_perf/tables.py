@@ -12,7 +12,7 @@ from lunar_perf.numbers import Number, numbers
 from lunar_perf.percentiles import LatencySummary, Spread
 from lunar_perf.ping_pong import PingPongResult
 from lunar_perf.results import Results
-from lunar_perf.throughput import ThroughputResult
+from lunar_perf.throughput import ThroughputResult, causes_of
 from lunar_perf.work import Work
 
 _MET = {True: "met", False: "NOT MET", None: "not measured"}
@@ -55,6 +55,20 @@ def throughput_table(result: ThroughputResult) -> TextTable:
         for each in result.subscriptions
     ]
     return TextTable(title, ("sent", "received", "lost", "msg/s", "MB/s", "receiver CPU s"), rows)
+
+
+def way_tables(result: PingPongResult | ThroughputResult) -> list[TextTable]:
+    """Between which hosts, and why over that transport: the one that was used first."""
+    rows = [
+        (each.side, each.host.name, each.address, each.host.lunar, each.host.kernel, each.host.python)
+        for each in result.places
+    ]
+    reasons = sorted(result.reasons.items(), key=lambda each: each[0] != result.transport)
+    tables = [TextTable("", ("side", "host", "address", "Lunar", "kernel", "Python"), rows)]
+    if isinstance(result, ThroughputResult) and result.lost:
+        causes = [(cause, f"{count:,}") for cause, count in causes_of(result).items() if count]
+        tables.append(TextTable("", ("lost by cause, warm-up included", "messages"), causes))
+    return [*tables, TextTable("", ("transport", "why"), reasons)]
 
 
 def fanout_table(result: FanoutResult) -> TextTable:

@@ -12,7 +12,7 @@ from typing import Final
 from lunar_perf.checked_fields import WireError
 from lunar_perf.children import START_UP_S, RunFailed
 from lunar_perf.host_facts import HostFacts
-from lunar_perf.line_stream import Gone, LineStream
+from lunar_perf.line_stream import SILENCE_S, Gone, LineStream
 from lunar_perf.outcome import Outcome
 from lunar_perf.side import Server
 from lunar_perf.wire import (
@@ -138,18 +138,19 @@ class RemoteRun:
 
 
 @asynccontextmanager
-async def remote_run(server: Server, role: Role, work: Work) -> AsyncIterator[RemoteRun]:
+async def remote_run(server: Server, role: Role, work: Work, silence_s: float = SILENCE_S) -> AsyncIterator[RemoteRun]:
     """Have a server start its part of a run; it ends with the block, whatever happens.
 
     Args:
         server: whom to call.
         role: pong or receive.
         work: what is done; by one pong, or by as many receivers as it has subscribers.
+        silence_s: during the run, a server that says nothing for so long is taken for gone.
 
     Raises:
         NoServer: nobody is there, it is of another version, busy, or will not do it.
     """
-    stream = await _reach(server)
+    stream = await _reach(server, silence_s)
     try:
         run = await _begin(stream, server, Order(role, work))
         try:
@@ -177,7 +178,7 @@ async def _begin(stream: LineStream, server: Server, order: Order) -> RemoteRun:
     return RemoteRun(stream, server, order, welcome, started)
 
 
-async def _reach(server: Server) -> LineStream:
+async def _reach(server: Server, silence_s: float) -> LineStream:
     try:
         async with asyncio.timeout(CONNECT_S):
             reader, writer = await asyncio.open_connection(server.host, server.port, limit=LONGEST_LINE_BYTES)
@@ -189,7 +190,7 @@ async def _reach(server: Server) -> LineStream:
         ) from error
     except OSError as error:
         raise NoServer(_remedy(server, os.strerror(error.errno) if error.errno else str(error))) from error
-    return LineStream(reader, writer)
+    return LineStream(reader, writer, silence_s)
 
 
 def _remedy(server: Server, reason: str) -> str:

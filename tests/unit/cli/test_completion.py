@@ -3,7 +3,14 @@ from collections.abc import Callable
 import pytest
 
 import lunar
-from lunar.cli.completion import complete_hosts, complete_nodes, complete_qos, complete_topics, complete_transports
+from lunar.cli.completion import (
+    complete_hosts,
+    complete_nodes,
+    complete_qos,
+    complete_remotes,
+    complete_topics,
+    complete_transports,
+)
 from lunar.errors import ConfigError
 from lunar.graph.descriptions import EndpointInfo, NodeInfo
 
@@ -37,6 +44,13 @@ def test_places_and_hosts_are_offered() -> None:
     assert complete_hosts("m") == [("mars", "host")]
 
 
+@pytest.mark.usefixtures("camera")
+def test_remote_hosts_are_those_of_the_graph_and_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNAR_PEERS", "192.0.2.7,venus")
+    assert complete_remotes("") == [("mars", "host"), ("192.0.2.7", "peer"), ("venus", "peer")]
+    assert complete_remotes("v") == [("venus", "peer")]
+
+
 def test_profiles_are_offered_part_by_part() -> None:
     assert complete_qos("sens") == [("sensor_data", "preset")]
     assert complete_qos("sensor_data,dep") == [("sensor_data,depth=", "field")]
@@ -56,3 +70,4 @@ def test_errors_offer_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert complete_topics("") == []
     assert complete_nodes("") == []
     assert [name for name, _ in complete_hosts("")] == ["host", "network", "here"]
+    assert complete_remotes("") == []

@@ -138,6 +138,19 @@ async def test_a_run_that_ends_early_says_why(said: list[Message | bytes], reaso
         await reports(*said)
 
 
+async def test_a_server_that_falls_silent_is_given_up() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for line in (WELCOME, encode(Started((5,), ""))):
+            await reader.readline()
+            writer.write(line)
+        await reader.read()  # until we are hung up on
+
+    async with serving(serve) as server:
+        with pytest.raises(RunFailed, match=r"it said nothing for 0\.2 s"):
+            async with remote_run(server, "receive", WORK, silence_s=0.2) as run:
+                await run_ends(run.ends)
+
+
 async def test_who_waits_for_the_end_is_told_once() -> None:
     heard: list[Message] = []
 

@@ -1,6 +1,7 @@
 """What two hosts of a run may say to each other, and what not."""
 
 import dataclasses
+import inspect
 import json
 from contextlib import suppress
 
@@ -12,6 +13,7 @@ from lunar_perf.host_facts import HostFacts
 from lunar_perf.outcome import Outcome
 from lunar_perf.sequence import Tally
 from lunar_perf.wire import (
+    DEFAULT_PORT,
     LONGEST_LINE_BYTES,
     LONGEST_REASON,
     PROTOCOL,
@@ -30,6 +32,8 @@ from lunar_perf.wire import (
     presentable,
 )
 from lunar_perf.work import Work
+
+from lunar.cli.perf import serve
 
 HOST = HostFacts("robot", "1.2.3", "Linux 6.18", "CPython 3.11.7")
 WORK = Work(64, count=10, warmup=2, transport="zmq", message="Imu", loan=True, wait="spin", loop="uvloop")
@@ -210,3 +214,7 @@ def test_every_field_of_the_work_is_sent_and_checked() -> None:
         less = {key: value for key, value in fields.items() if key != name}
         with pytest.raises(WireError, match=f"no {name}"):
             decode(json.dumps({"say": "order", "role": "pong", "work": less}).encode())
+
+
+def test_the_command_line_has_the_usual_port() -> None:
+    assert inspect.signature(serve).parameters["port"].default == DEFAULT_PORT

@@ -168,8 +168,8 @@ class LocalEnd:
                 process.kill()
                 await process.wait()
         if process.returncode != 0 or not report:
-            tail = complaint.decode(errors="replace").strip()[-_STDERR_TAIL_CHARS:]
-            raise RunFailed(f"{self._child.name}: exit status {process.returncode}: {tail or 'nothing printed'}")
+            tail = _end_of(complaint.decode(errors="replace")) or "nothing printed"
+            raise RunFailed(f"{self._child.name}: exit status {process.returncode}: {tail}")
         return report.decode()
 
     async def _read_report(self, process: asyncio.subprocess.Process, reported: asyncio.Event) -> bytes:
@@ -182,6 +182,13 @@ class LocalEnd:
         if report:
             reported.set()
         return report
+
+
+def _end_of(complaint: str) -> str:
+    """The last lines that a process printed; of a last line that is too long, which names the error, the beginning."""
+    text = complaint.strip()
+    last = text.rpartition("\n")[2]
+    return last[:_STDERR_TAIL_CHARS] if len(last) > _STDERR_TAIL_CHARS else text[-_STDERR_TAIL_CHARS:]
 
 
 async def _tell(process: asyncio.subprocess.Process, done: asyncio.Event) -> None:

@@ -24,6 +24,9 @@ match sys.argv[1]:
         tell(report, os.environ["LUNAR_RUNTIME_DIR"])
     case "fails":
         raise SystemExit("it went wrong")
+    case "complains":
+        print("before")
+        raise SystemExit("it went wrong: " + "x" * 2000)
     case "hangs":
         import threading
         threading.Event().wait()
@@ -65,6 +68,11 @@ def test_a_failure_names_the_process_and_ends_the_others(program: str) -> None:
     with pytest.raises(RunFailed, match="fails: exit status 1: it went wrong"):
         run_children([child(program, "hangs"), child(program, "fails")], 30)
     assert children_left() == []
+
+
+def test_of_a_long_complaint_the_beginning_is_told(program: str) -> None:
+    with pytest.raises(RunFailed, match="complains: exit status 1: it went wrong: xxx"):
+        run_children([child(program, "complains")], 30)
 
 
 def test_a_process_that_hangs_is_ended_in_time(program: str) -> None:

@@ -181,10 +181,10 @@ class PerfServer:
         try:
             await stream.write(Started(cores, _placement_note(cores, self._here)))
             outcomes = await _run(stream, children, min(work.allowed_s, LONGEST_S) + START_UP_S)
-        except (Gone, RunFailed, WireError) as error:
+        except (RunFailed, WireError, OSError) as error:
             reason = f"the client {error}" if isinstance(error, Gone) else str(error)
             self._tell(Notice("failed", client, f"{what}: {presentable(reason)}"))
-            await _say(stream, Failed(presentable(reason)))
+            await _say(stream, Failed(presentable(_last_line(reason))))
             return False
         except asyncio.CancelledError:
             await _say(stream, Failed("it was ended"))
@@ -192,6 +192,12 @@ class PerfServer:
         text, figures = _result(order, outcomes)
         self._tell(Notice("finished", client, f"{what}: {text}", figures))
         return True
+
+
+def _last_line(reason: str) -> str:
+    """What the client is told: what went wrong, not the way through our files to it."""
+    lines = reason.splitlines() or [""]
+    return lines[-1] if len(lines) == 1 else f"{lines[-1]} (more in the terminal of `lunar perf serve`)"
 
 
 def _placement_note(cores: Sequence[int], here: HostFacts) -> str:

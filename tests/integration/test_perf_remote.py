@@ -215,6 +215,21 @@ def test_between_two_hosts(hosts: testing.Hosts, tmp_path: Path, transport: str)
 
 @in_a_lab
 @pytest.mark.privileged
+def test_without_multicast_the_host_that_is_named_is_enough(hosts: testing.Hosts) -> None:
+    for host in hosts:
+        assert host.start(["ip", "link", "set", host.interfaces[0], "multicast", "off"]).wait(10) == 0
+    pipe = subprocess.PIPE
+    with serving(hosts[1].start, {}, "--port", "7390", "--once") as served:
+        command = [*LUNAR, "perf", "ping-pong", "--remote", served.address, "--count", "5", "--json"]
+        client = hosts[0].start(command, environment={}, stdout=pipe, stderr=pipe)
+        out, complaint = client.communicate(timeout=60)
+        assert client.returncode == 0, complaint.decode()
+        assert json.loads(out)["count"] == 5
+        assert served.process.wait(20) == 0
+
+
+@in_a_lab
+@pytest.mark.privileged
 @pytest.mark.slow
 def test_a_cable_that_is_cut_frees_the_server_and_tells_the_client(hosts: testing.Hosts) -> None:
     pipe = subprocess.PIPE

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -192,9 +193,25 @@ async def test_a_process_that_fails_is_told_of(stage: Stage) -> None:
     assert isinstance(await client.ask(Order("receive", Work(64, duration_s=1, message="CarrierPigeon"))), Started)
     answer = await client.ask()
     assert isinstance(answer, Failed)
-    assert answer.reason.startswith("lunar receive: exit status 1: ")
+    assert "UnknownMessage" in answer.reason
+    assert "CarrierPigeon" in answer.reason
     await stage.told("started")
     assert answer.reason in (await stage.told("failed")).text
+
+
+async def test_the_client_is_not_shown_the_way_through_our_files(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUNAR_CONFIG", str(tmp_path / "absent.toml"))
+    client = await stage.client()
+    await client.ask(Hello(PROTOCOL, HERE))
+    assert isinstance(await client.ask(ORDER), Started)
+    answer = await client.ask()
+    assert isinstance(answer, Failed)
+    assert answer.reason.endswith("(more in the terminal of `lunar perf serve`)")
+    assert "Traceback" not in answer.reason
+    await stage.told("started")
+    assert "line" in (await stage.told("failed")).text
 
 
 async def test_the_client_is_told_when_the_server_is_ended(stage: Stage) -> None:

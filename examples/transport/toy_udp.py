@@ -10,7 +10,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from lunar import abc
 from lunar.errors import ConfigError, PeerFault, ResourceExhausted
@@ -75,6 +75,10 @@ class Sending(abc.Outgoing):
     @property
     def unacknowledged(self) -> int:
         return 0
+
+    def recall(self) -> Sequence[abc.Parcel]:
+        self.close()
+        return ()  # best effort keeps nothing
 
     def close(self) -> None:
         if not self.closed:

@@ -175,6 +175,16 @@ class Outgoing(ABC):
         """Parcels of a reliable stream that were taken and that the other end has not been known to have; else 0."""
 
     @abstractmethod
+    def recall(self) -> Sequence[Parcel]:
+        """Ends the stream as `close` does, and gives back what may not be lost: another transport is to carry it.
+
+        Returns:
+            Of a reliable stream the parcels that were taken and that the other end has not been known to have, oldest
+            first; else none. That the other end has closed the stream or cannot be reached any more changes nothing
+            about them until the next `start`. The payloads are the caller's.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Ends the stream for both ends; what was taken and is not acknowledged may be lost. Again: does nothing."""
 
@@ -250,6 +260,10 @@ class Engine(ABC):
         Returns:
             Seconds after which it wants to be called again though `fileno` is not readable; 0 if there is more to do
             at once, None if there is nothing to wait for but `fileno`.
+
+        Raises:
+            Exception: Whatever it is, the engine cannot go on: it is asked for what may not be lost, by
+                `Outgoing.recall`, closed, and opened anew after a while. What concerns one stream is for its handler.
         """
 
     @abstractmethod
@@ -277,6 +291,16 @@ class Engine(ABC):
             All such places; empty if there are none, or if the address cannot be understood.
         """
         return ()
+
+    def cut_off_s(self, remote_id: str) -> float:
+        """How long the connection with a process has been lost, in seconds; 0.0 if there is one.
+
+        It is asked after `disconnected` or `stopped`. If it is not 0 another transport that serves, if there is one,
+        carries the streams with that process until this is 0 again; so the engine has to go on trying to connect, even
+        without streams, until `forget`. 0.0 as well if there was no connection yet. An engine that always says 0.0,
+        as this default, waits until it has a connection again.
+        """
+        return 0.0
 
     @abstractmethod
     def forget(self, remote_id: str) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lunar import abc
@@ -45,7 +46,7 @@ class _Wake:
 
 _lock = threading.RLock()
 _boards: dict[int, list[MemoryDiscovery]] = {}
-_engines: dict[str, _Engine] = {}
+_engines: dict[tuple[str, str], _Engine] = {}  # by the transport's name and the participant's id
 
 
 class MemoryDiscovery(abc.Discovery):
@@ -116,20 +117,27 @@ class MemoryDiscovery(abc.Discovery):
 class MemoryTransport(abc.NetworkTransport):
     """Carries samples between participants of this process.
 
+    Args:
+        lose: See below.
+        name: Its name: two with different names are two transports.
+
     Attributes:
         window: Parcels of a stream that may be on their way.
         lose: Asked for each parcel of a best-effort stream whether it is lost; by its sequence number.
+        cut_since_s: When its cable was taken out, monotonic; None: it is in.
     """
 
     window = 64
 
-    def __init__(self, lose: Callable[[int], bool] | None = None) -> None:
+    def __init__(self, lose: Callable[[int], bool] | None = None, name: str = "memory") -> None:
         self.lose = lose
+        self.cut_since_s: float | None = None
+        self._name = name
 
     @property
     def name(self) -> str:
-        """Its name, "memory"."""
-        return "memory"
+        """Its name."""
+        return self._name
 
     @property
     def capabilities(self) -> abc.Capabilities:
@@ -143,8 +151,26 @@ class MemoryTransport(abc.NetworkTransport):
     def open(self, site: abc.Site) -> abc.Engine:
         """Starts to take part; there are no settings."""
         for name, value in site.settings.items():
-            raise ConfigError(f"memory.{name}", value, "no such setting; there are none")
+            raise ConfigError(f"{self._name}.{name}", value, "no such setting; there are none")
         return _Engine(site.participant_id, self)
+
+    def cut(self) -> None:
+        """Takes the cable out: what is on its way is lost, and all ends hear of it."""
+        with _lock:
+            self.cut_since_s = time.monotonic()
+            for engine in self._engines():
+                engine.interrupt()
+
+    def mend(self) -> None:
+        """Puts the cable in again: all streams connect, and reliable ones go on with what has not arrived."""
+        with _lock:
+            self.cut_since_s = None
+            for engine in self._engines():
+                for sending in engine.outgoing.values():
+                    sending.pair()
+
+    def _engines(self) -> list[_Engine]:
+        return [engine for engine in _engines.values() if engine.transport is self]
 
 
 class _Engine(abc.Engine):
@@ -156,7 +182,23 @@ class _Engine(abc.Engine):
         self.calls: deque[Callable[[], None]] = deque()
         self.wake = _Wake()
         with _lock:
-            _engines[participant_id] = self
+            _engines[transport.name, participant_id] = self
+
+    def other(self, participant_id: str) -> _Engine | None:
+        """The engine of another participant, if it can be reached."""
+        cut = self.transport.cut_since_s is not None
+        return None if cut else _engines.get((self.transport.name, participant_id))
+
+    def interrupt(self) -> None:
+        """The cable is out."""
+        for sending in self.outgoing.values():
+            if sending.other is not None:
+                sending.other.cut()
+                sending.part("the cable is out")
+
+    def cut_off_s(self, remote_id: str) -> float:
+        since_s = self.transport.cut_since_s
+        return 0.0 if since_s is None else max(time.monotonic() - since_s, 1e-9)
 
     @property
     def address(self) -> Mapping[str, object]:
@@ -194,7 +236,7 @@ class _Engine(abc.Engine):
         self._check(stream)
         with _lock:
             made = self.incoming[stream.publisher_id, stream.remote_id] = _Incoming(self, stream, handler)
-            other = _engines.get(stream.remote_id)
+            other = self.other(stream.remote_id)
             sending = None if other is None else other.outgoing.get((stream.publisher_id, self.id))
             if sending is not None:
                 sending.pair()
@@ -205,7 +247,8 @@ class _Engine(abc.Engine):
 
     def close(self) -> None:
         with _lock:
-            _engines.pop(self.id, None)
+            if _engines.get((self.transport.name, self.id)) is self:
+                del _engines[self.transport.name, self.id]
             for sending in list(self.outgoing.values()):
                 sending.close()
             for receiving in list(self.incoming.values()):
@@ -222,11 +265,14 @@ class _Outgoing(abc.Outgoing):
         self.engine, self.stream, self.handler = engine, stream, handler
         self.other: _Incoming | None = None
         self.on_its_way = 0
+        # Of a reliable stream: what the other end has not taken. It goes on with that if only the cable was out.
+        self.kept: deque[abc.Parcel] = deque()
+        self.kept_for: _Incoming | None = None
         # What the handler has been told; what happens to `other` it hears of in the engine's next work.
         self.up = self.started = self.refused = self.closed = False
 
     def pair(self) -> None:
-        other = _engines.get(self.stream.remote_id)
+        other = self.engine.other(self.stream.remote_id)
         incoming = None if other is None else other.incoming.get((self.stream.publisher_id, self.engine.id))
         if self.other is None and incoming is not None:
             self.other, incoming.other = incoming, self
@@ -253,9 +299,22 @@ class _Outgoing(abc.Outgoing):
     def start(self, last_sequence: int, newest_sequence: int) -> None:
         with _lock:
             other = self.other
-            if other is not None:
-                self.started = True
-                other.engine.call(lambda: other.begin(last_sequence, newest_sequence))
+            if other is None:
+                return
+            if self.kept_for is not other:  # another one at the other end: what was on its way then is over
+                self.kept.clear()
+                self.kept_for = other
+            self.started = True
+            self.on_its_way = len(self.kept)
+            again = list(self.kept)
+            last = again[0].sequence_number - 1 if again else last_sequence
+            other.engine.call(lambda: other.begin(last, newest_sequence))
+            for parcel in again:
+                self._pass_on(other, parcel)
+
+    def _pass_on(self, other: _Incoming, parcel: abc.Parcel) -> None:
+        connection = other.connection
+        other.engine.call(lambda: other.arrive(parcel, connection))
 
     def send(self, parcel: abc.Parcel) -> bool:
         with _lock:
@@ -269,12 +328,16 @@ class _Outgoing(abc.Outgoing):
                 return True
             self.on_its_way += 1
             copied = abc.Parcel(parcel.sequence_number, parcel.source_time_ns, parcel.dropped, bytes(parcel.payload))
-            other.engine.call(lambda: other.arrive(copied))
+            if self.stream.reliable:
+                self.kept.append(copied)
+            self._pass_on(other, copied)
         return True
 
     def taken(self) -> None:
         with _lock:
             self.on_its_way -= 1
+            if self.kept:
+                self.kept.popleft()
             refused, self.refused = self.refused, False
         if refused:
             self.engine.call(self.make_writable)
@@ -291,11 +354,18 @@ class _Outgoing(abc.Outgoing):
     def unacknowledged(self) -> int:
         return self.on_its_way if self.stream.reliable else 0
 
+    def recall(self) -> Sequence[abc.Parcel]:
+        with _lock:
+            kept = list(self.kept)
+            self.close()
+            return kept
+
     def close(self) -> None:
         with _lock:
             if self.closed:
                 return
             self.closed = True
+            self.kept.clear()
             key = (self.stream.publisher_id, self.stream.remote_id)
             if self.engine.outgoing.get(key) is self:
                 del self.engine.outgoing[key]
@@ -312,14 +382,15 @@ class _Incoming(abc.Incoming):
         self.parcels: deque[abc.Parcel] = deque()
         self.running = self.blocked = self.closed = False
         self.lost = 0
+        self.connection = 0  # what comes of an earlier one is dropped
 
     def begin(self, last_sequence: int, newest_sequence: int) -> None:
         if not self.closed:
             self.running = True
             self.handler.started(last_sequence, newest_sequence)
 
-    def arrive(self, parcel: abc.Parcel) -> None:
-        if not self.closed:
+    def arrive(self, parcel: abc.Parcel, connection: int) -> None:
+        if not self.closed and connection == self.connection:
             self.parcels.append(parcel)
             self.deliver()
 
@@ -349,6 +420,11 @@ class _Incoming(abc.Incoming):
         """The other end is gone."""
         self.other = None
         self.engine.call(lambda: self.stop(reason))
+
+    def cut(self) -> None:
+        """The cable is out: what has not been taken is lost on the way."""
+        self.connection += 1
+        self.part("the cable is out")
 
     def stop(self, reason: str) -> None:
         self.parcels.clear()

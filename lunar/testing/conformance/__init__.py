@@ -61,6 +61,8 @@ _BOTH: Final = (
     ending.closing_either_end_tells_the_other,
     ending.closing_an_engine_tells_the_other_ends,
     ending.closing_twice_does_nothing,
+    ending.recalling_gives_back_what_has_not_arrived,
+    ending.recalling_works_after_the_other_end_has_closed,
     ending.streams_can_be_opened_again,
     ending.ends_may_be_closed_at_any_time,
     ending.closing_within_a_handler_is_allowed,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lunar.errors import ConfigError, LunarError, PeerFault
-from lunar.testing.conformance.ends import Listener, Talker
+from lunar.testing.conformance.ends import Listener, Talker, content
 from lunar.testing.conformance.subject import require
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ __all__ = [
     "closing_within_a_handler_is_allowed",
     "ends_may_be_closed_at_any_time",
     "forgetting_a_stranger_does_nothing",
+    "recalling_gives_back_what_has_not_arrived",
+    "recalling_works_after_the_other_end_has_closed",
     "streams_can_be_opened_again",
     "unknown_settings_are_refused",
 ]
@@ -62,6 +64,52 @@ def closing_an_engine_sends_what_was_taken(stage: Stage) -> None:
     flow.sender.close()
     stage.until(lambda: flow.listener.reasons, "`stopped` is called when the sender's engine was closed")
     flow.listener.received_in_full(40)
+
+
+def recalling_gives_back_what_has_not_arrived(stage: Stage) -> None:
+    """What another transport is to carry: all that nobody has taken, oldest first; of best effort nothing."""
+    flow = stage.connect()
+    stage.send(flow, 10)
+    stage.settle(flow)
+    arrived = flow.talker.sequence
+    flow.listener.full = True
+    for size_bytes in (0, 1, 100, 70_000, 100):
+        require(flow.talker.send_numbered(size_bytes), "the first few parcels to a full receiver are not taken")
+    stage.pass_time(0.05)
+    _recall(stage, flow, arrived)
+    flow.listener.resume()
+    stage.until(lambda: flow.listener.reasons, "`stopped` is called when the sending end was recalled")
+    require(not flow.talker.end.recall(), "`recall` gives the same back twice")
+
+
+def recalling_works_after_the_other_end_has_closed(stage: Stage) -> None:
+    """Its transport may have failed, and it hears of that before the sender does."""
+    flow = stage.connect()
+    flow.listener.full = True
+    for _ in range(5):
+        require(flow.talker.send_numbered(), "the first few parcels to a full receiver are not taken")
+    stage.pass_time(0.05)
+    flow.receiver.close()
+    stage.until(lambda: not flow.talker.up, "`disconnected` is called when the receiver's engine was closed")
+    _recall(stage, flow, 0)
+
+
+def _recall(stage: Stage, flow: Flow, arrived: int) -> None:
+    """Recalls what came after `arrived`; of that before, some may not be known to have arrived."""
+    talker = flow.talker
+    talker.closed = True
+    recalled = talker.end.recall()
+    if not stage.reliable:
+        require(not recalled, "`recall` gives something of a best-effort stream back")
+        return
+    numbers = [parcel.sequence_number for parcel in recalled]
+    first = min([*numbers, arrived + 1])
+    require(numbers == list(range(first, talker.sequence + 1)), f"`recall` gives {numbers} back, not what is missing")
+    for parcel in recalled:
+        with memoryview(parcel.payload) as payload:
+            same = payload.tobytes() == content(parcel.sequence_number, payload.nbytes)
+        require(same and parcel.source_time_ns > 0, f"parcel {parcel.sequence_number} comes back as another one")
+    require(talker.end.unacknowledged == 0, "`unacknowledged` counts parcels of a stream that was recalled")
 
 
 def closing_twice_does_nothing(stage: Stage) -> None:

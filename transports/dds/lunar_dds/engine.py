@@ -270,6 +270,13 @@ class Engine(abc.Engine):
 
     # ---- the end --------------------------------------------------------------------------------------------------
 
+    def cut_off_s(self, remote_id: str) -> float:
+        """How long that process has not been there, though it was."""
+        link = self._links.get(remote_id)
+        if link is None or link.lost_at_s is None:
+            return 0.0
+        return max(time.monotonic() - link.lost_at_s, 1e-9)
+
     def forget(self, remote_id: str) -> None:
         """That process is gone for good."""
         link = self._links.pop(remote_id, None)

@@ -34,17 +34,23 @@ class Link:
 
     Attributes:
         is_ready: It is there.
+        lost_at_s: Since when it is not, though it was; monotonic, or None.
     """
 
     def __init__(self, participant: Participant, remote_id: str, bell: Doorbell) -> None:
         self._writer = Writer(participant, control_topic(remote_id), PARCEL, CONTROL_TERMS, bell)
         self.is_ready = False
+        self.lost_at_s: float | None = None
         self._remote_id = remote_id
         self.refresh()
 
     def refresh(self) -> None:
         """Looks whether it is there."""
-        self.is_ready = self._remote_id in self._writer.present().values()
+        was_ready, self.is_ready = self.is_ready, self._remote_id in self._writer.present().values()
+        if self.is_ready:
+            self.lost_at_s = None
+        elif was_ready:
+            self.lost_at_s = time.monotonic()
 
     def tell(
         self, kind: int, publisher: bytes, session: int, *, sequence: int = 0, dropped: int = 0, extra: int = 0

@@ -16,7 +16,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from lunar.abc import Outgoing
+from lunar.abc import Outgoing, Parcel
 from lunar.errors import LunarError
 from lunar.qos import QoS
 from lunar_dds import frames
@@ -25,12 +25,12 @@ from lunar_dds.kinds import PARCEL
 from lunar_dds.terms import Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from _typeshed import ReadableBuffer
 
     from lunar._native.control import Doorbell
-    from lunar.abc import OutgoingHandler, Parcel, Stream
+    from lunar.abc import OutgoingHandler, Stream
     from lunar_dds._cdr import Sample
     from lunar_dds.domains import Participant
     from lunar_dds.links import Link
@@ -208,6 +208,7 @@ class OutgoingEnd(Outgoing):
         self._acknowledged = 0
         self._kept: deque[_Kept] = deque()
         self._kept_bytes = 0
+        self._left: list[Parcel] = []  # of an other end that is closed: until the bus begins anew it may want it back
         self._written_ahead: deque[int] = deque()
         self._lost = 0
         self._interrupted = 0
@@ -265,9 +266,10 @@ class OutgoingEnd(Outgoing):
 
     def ended(self) -> None:
         """The other end is closed."""
+        self._left += self._taken()
+        self._drop_kept()
         self._go_down("the subscriptions there are closed")
         self.session = 0
-        self._drop_kept()
 
     # ---- the spread's ---------------------------------------------------------------------------------------------
 
@@ -309,6 +311,7 @@ class OutgoingEnd(Outgoing):
             publisher = self._spread.publisher
             self._link.tell(frames.START, publisher, self.session, sequence=last_sequence, extra=newest_sequence)
         self._is_started = self.has_new_drops = True
+        self._left.clear()
         self._acknowledged = 0
         self._written_ahead.clear()
         self._write_again()
@@ -353,6 +356,17 @@ class OutgoingEnd(Outgoing):
         """Parcels that the other end has not been known to have."""
         return max(0, len(self._kept) - len(self._written_ahead))
 
+    def _taken(self) -> list[Parcel]:
+        """What the bus has handed over and the other end is not known to have."""
+        kept = [frames.parse(sample) for _, _, sample in list(self._kept)[: self.unacknowledged]]
+        return [Parcel(frame.sequence, frame.time_ns, self.dropped, frame) for frame in kept]
+
+    def recall(self) -> Sequence[Parcel]:
+        """Ends the stream for both ends, and gives back what may not be lost."""
+        taken = [*self._left, *self._taken()]
+        self.close()
+        return taken
+
     def close(self) -> None:
         """Ends the stream for both ends."""
         if self._closed:
@@ -362,6 +376,7 @@ class OutgoingEnd(Outgoing):
             with suppress(LunarError):  # the other end learns of it by discovery as well
                 self._say_end(self.session)
         self._is_up = self._is_started = False
+        self._left.clear()
         self._drop_kept()
         self._closed_told(self)
 

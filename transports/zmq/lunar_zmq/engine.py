@@ -28,9 +28,9 @@ from lunar_zmq.settings import Address, Settings, places_of, read_address, seen_
 from lunar_zmq.sockets import (
     Port,
     bind_router,
+    change,
     connect,
     connect_dealer,
-    connected,
     failure,
     receive,
     transmitter,
@@ -198,6 +198,13 @@ class ZmqEngine(abc.Engine):
         self._add(link.watch)
         return link
 
+    def cut_off_s(self, remote_id: str) -> float:
+        """How long a connection that there was is lost, of the two that there may be."""
+        lost = [link.streams.lost_at_s for which, link in self._links.items() if which[0] == remote_id][-1:]
+        lost.append(self._publishing.lost_at_s(bytes.fromhex(remote_id)))
+        now_s = time.monotonic()
+        return max((max(now_s - at_s, 1e-9) for at_s in lost if at_s is not None), default=0.0)
+
     def forget(self, remote_id: str) -> None:
         """Closes the connection to that process."""
         self._publishing.forget(bytes.fromhex(remote_id))
@@ -364,7 +371,10 @@ class ZmqEngine(abc.Engine):
 
     def _take_change(self, link: _Link) -> None:
         now_s = time.monotonic()
-        if connected(link.watch.socket):
+        happened = change(link.watch.socket)
+        if happened == "refused":
+            link.streams.unreachable()
+        elif happened == "connected":
             # Whatever comes first on a new connection makes the other side say WELCOME.
             link.port.socket.send(b"", zmq.NOBLOCK)
             link.port.touched = True

@@ -61,6 +61,7 @@ class Publishing:
         "_current",
         "_ends",
         "_last_number",
+        "_lost_at_s",
         "_newly_open",
         "_outbox_for",
         "_welcome",
@@ -75,6 +76,8 @@ class Publishing:
         self._current: dict[_Who, _Connection] = {}
         self._ends: dict[_Who, dict[bytes, SendingEnd]] = {}
         self._newly_open: list[tuple[_Who, SendingEnd]] = []
+        # Of the processes that had a connection and have none.
+        self._lost_at_s: dict[bytes, float] = {}
         self._alive_due_s = 0.0
         # When `tick` is to be called at the latest.
         self.due_s = 0.0
@@ -170,6 +173,7 @@ class Publishing:
         connection.who = who
         connection.epoch = record.epoch
         self._current[who] = connection
+        self._lost_at_s.pop(record.participant, None)
 
     def _opened(self, connection: _Connection, record: wire.Open) -> None:
         who = connection.who
@@ -216,6 +220,8 @@ class Publishing:
             end.other_end_closed(f"the other end {reason}")
 
     def _lose(self, connection: _Connection, now_s: float) -> None:
+        if connection.who is not None and self._current.get(connection.who) is connection:
+            self._lost_at_s[connection.who[0]] = now_s
         self._leave(connection)
         streams, connection.streams = connection.streams, {}
         for end in streams.values():
@@ -234,8 +240,13 @@ class Publishing:
             connection.over = True
             self._lose(connection, now_s)
 
+    def lost_at_s(self, remote_id: bytes) -> float | None:
+        """When the connection of a process was lost; None if it has one, or had none yet."""
+        return self._lost_at_s.get(remote_id)
+
     def forget(self, remote_id: bytes) -> None:
         """That process is gone for good."""
+        self._lost_at_s.pop(remote_id, None)
         for who in [who for who in {*self._ends, *self._current} if who[0] == remote_id]:
             for end in self._ends.pop(who, {}).values():
                 end.close()

@@ -158,6 +158,11 @@ class ReceivingEnd(abc.Incoming):
             self.grant_due_s = None
             self._lost_at_s = now_s
 
+    def give_up_waiting(self) -> None:
+        """There will be no new connection: the bus hears of it in the next `tick`."""
+        if self._lost_at_s is not None:
+            self._lost_at_s -= GRACE_S
+
     def started(self, last_sequence: int, newest_sequence: int) -> None:
         """The publisher's side lets the stream begin, or goes on."""
         self._met = True

@@ -15,12 +15,14 @@ too.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from lunar import abc
 from lunar_zmq.wire import DATA, DATA_HEADER, LARGE, Close, Grant, Malformed, Open, Start, Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from _typeshed import ReadableBuffer
 
     from lunar_zmq.outbox import Outbox
@@ -34,6 +36,9 @@ _LARGE_BYTES: Final = 64 * 1024
 # However much a receiver grants, no more than this waits for it here.
 _MOST_AHEAD: Final = 1 << 16
 _MOST_AHEAD_BYTES: Final = 1 << 28
+
+# Sequence number, header with payload or header alone, the payload of a large one, its size.
+_Kept: TypeAlias = "tuple[int, bytes, ReadableBuffer | None, int]"
 
 
 class SendingEnd(abc.Outgoing):
@@ -51,6 +56,7 @@ class SendingEnd(abc.Outgoing):
         "_handler",
         "_index",
         "_last_sequence",
+        "_left",
         "_limit",
         "_limit_bytes",
         "_lost",
@@ -78,6 +84,8 @@ class SendingEnd(abc.Outgoing):
         self._handler = handler
         self._reliable = stream.reliable
         self._outbox: Outbox | None = None
+        # What an other end that is closed had not acknowledged: until the bus begins anew it may want it back.
+        self._left: list[_Kept] = []
         self._forget_other_end()
 
     def _forget_other_end(self) -> None:
@@ -98,7 +106,7 @@ class SendingEnd(abc.Outgoing):
         self._last_sequence = self._newest_sequence = 0
         self._lost = 0
         # What would have to be sent again: header with payload, or a record and None.
-        self._unacknowledged: deque[tuple[int, bytes, ReadableBuffer | None, int]] = deque()
+        self._unacknowledged: deque[_Kept] = deque()
 
     @property
     def number(self) -> int | None:
@@ -117,6 +125,7 @@ class SendingEnd(abc.Outgoing):
         if self.closed or not self._told or self._started:
             return
         self._started = True
+        self._left.clear()
         self._last_sequence, self._newest_sequence = last_sequence, newest_sequence
         if self._outbox is not None:
             self._announce(self._outbox, last_sequence)
@@ -170,6 +179,12 @@ class SendingEnd(abc.Outgoing):
         """Parcels taken that the receiver's side is not known to have taken; 0 if best effort."""
         return len(self._unacknowledged)
 
+    def recall(self) -> Sequence[abc.Parcel]:
+        """Closes the stream and gives back what the receiver is not known to have taken."""
+        taken = [_parcel(header, payload) for _, header, payload, _ in (*self._left, *self._unacknowledged)]
+        self.close()
+        return taken
+
     def close(self) -> None:
         """Ends the stream for both ends."""
         if self.closed:
@@ -179,6 +194,7 @@ class SendingEnd(abc.Outgoing):
             self._outbox.put(Close(self._number, "the publisher's side closed the stream").pack())
         self._outbox = None
         self._forget_other_end()
+        self._left.clear()
 
     # What the connection says
 
@@ -208,7 +224,7 @@ class SendingEnd(abc.Outgoing):
     def _begin(self, record: Open, epoch: int, outbox: Outbox) -> None:
         told = self._told
         self._outbox = None
-        self._forget_other_end()
+        self._leave_other_end()
         if told:
             self._handler.disconnected("the other end began the stream anew")
         if self.closed:
@@ -292,9 +308,13 @@ class SendingEnd(abc.Outgoing):
         """The receiver closed the stream, or broke the rules."""
         told = self._told
         self._outbox = None
-        self._forget_other_end()
+        self._leave_other_end()
         if told:
             self._handler.disconnected(reason)
+
+    def _leave_other_end(self) -> None:
+        self._left += self._unacknowledged
+        self._forget_other_end()
 
     def tick(self, now_s: float) -> float | None:
         """Does what is due.
@@ -312,3 +332,9 @@ class SendingEnd(abc.Outgoing):
         self._wanted = False
         self._handler.disconnected("the connection was lost")
         return None
+
+
+def _parcel(header: bytes, payload: ReadableBuffer | None) -> abc.Parcel:
+    """What was taken, from what was kept of it: a header and the payload, which stands behind it if it is small."""
+    _, _, _, _, sequence, time_ns, dropped = DATA_HEADER.unpack_from(header)
+    return abc.Parcel(sequence, time_ns, dropped, header[DATA_HEADER.size :] if payload is None else payload)

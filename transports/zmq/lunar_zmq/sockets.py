@@ -12,7 +12,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import zmq
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Port",
     "bind_router",
+    "change",
     "connect",
     "connect_dealer",
-    "connected",
     "failure",
     "receive",
     "transmitter",
@@ -46,6 +46,13 @@ _LARGEST_OF_PUBLISHER_BYTES: Final = 1 << 32
 # A plain number: of the enumeration, `&` would be a call of a microsecond.
 _POLLIN: Final = int(zmq.POLLIN)
 _COPY_BELOW_BYTES: Final = 64 * 1024
+
+Change = Literal["connected", "lost", "refused"]
+_CHANGES: Final[dict[int, Change]] = {
+    int(zmq.EVENT_HANDSHAKE_SUCCEEDED): "connected",
+    int(zmq.EVENT_DISCONNECTED): "lost",
+    int(zmq.EVENT_CLOSED): "refused",  # an attempt to connect has failed: nobody listens there, or there is no way
+}
 
 
 class Port:
@@ -149,16 +156,18 @@ def connect_dealer(
 
 
 def watch(dealer: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
-    """Makes a socket on which libzmq says when a dealer's connection has come and gone; read it with `connected`."""
-    watching: zmq.Socket[bytes] = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+    """Makes a socket on which libzmq says when a dealer's connection has come and gone; read it with `change`."""
+    watching: zmq.Socket[bytes] = dealer.get_monitor_socket(
+        zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+    )
     watching.setsockopt(zmq.LINGER, 0)
     return watching
 
 
-def connected(watching: zmq.Socket[bytes]) -> bool:
-    """Reads one event: whether there is a connection now; raises `zmq.Again` if nothing has happened."""
+def change(watching: zmq.Socket[bytes]) -> Change:
+    """Reads what has happened to a dealer's connection; raises `zmq.Again` if nothing has."""
     event: bytes = watching.recv_multipart(zmq.NOBLOCK)[0]
-    return int.from_bytes(event[:2], sys.byteorder) == int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+    return _CHANGES[int.from_bytes(event[:2], sys.byteorder)]
 
 
 def connect(dealer: zmq.Socket[bytes], endpoint: str) -> None:

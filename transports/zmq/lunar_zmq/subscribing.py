@@ -48,6 +48,7 @@ class PublisherLink:
         "_wake",
         "connected",
         "due_s",
+        "lost_at_s",
     )
 
     def __init__(
@@ -64,6 +65,8 @@ class PublisherLink:
         self._next_number = 0
         # The process that is meant has said WELCOME on the connection that there is.
         self.connected = False
+        # When the last connection was lost; None while there is one, and before the first.
+        self.lost_at_s: float | None = None
         # When `tick` is to be called at the latest.
         self.due_s = _NEVER
 
@@ -171,6 +174,7 @@ class PublisherLink:
             return len(frame)  # another process has the port now; the caller tries elsewhere
         self._connection = connection
         self.connected = True
+        self.lost_at_s = None
         self._outbox.put(wire.Hello(wire.VERSION, connection, self._me, self._epoch).pack())
         for end in self._streams.values():
             end.connection_made(self._outbox)
@@ -198,10 +202,19 @@ class PublisherLink:
 
     def connection_lost(self, now_s: float) -> None:
         """There is no connection any more; what arrived on it may still come."""
-        self.connected = False
+        if self.connected:
+            self.connected = False
+            self.lost_at_s = now_s
         for end in self._streams.values():
             end.connection_lost(now_s)
         self.due_s = 0.0
+
+    def unreachable(self) -> None:
+        """There will be no connection: nobody listens there any more. The bus is to hear of it now."""
+        if self.lost_at_s is not None:
+            for end in self._streams.values():
+                end.give_up_waiting()
+            self.due_s = 0.0
 
     def fault(self, reason: str) -> None:
         """The other side broke the rules: closes all streams."""

@@ -26,6 +26,7 @@ __all__ = [
     "PeerFaulted",
     "SamplesLost",
     "Severity",
+    "TransportChanged",
     "TypeMismatch",
     "Unmatched",
 ]
@@ -155,6 +156,30 @@ class NotEncrypted(EndpointEvent):
 
     def __str__(self) -> str:
         return f"not encrypted over {self.transport}: {self._ends('and')}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class TransportChanged(EndpointEvent):
+    """A match goes on by another transport: the one that served it has failed, or a better one works again.
+
+    What is reliable was neither lost nor repeated.
+
+    Attributes:
+        before: Name of the transport that served it.
+        after: Name of the one that serves it now.
+        reason: Why not the first one any more.
+        gap_s: How long nothing could be carried, as far as this side knows: from when its connection was lost or given
+            up, until the other one was ready.
+    """
+
+    before: str
+    after: str
+    reason: str
+    gap_s: float
+
+    def __str__(self) -> str:
+        change = f"transport changed from {self.before} to {self.after}, {self.gap_s:.3f} s without service"
+        return f"{change}: {self._ends('and')}: {self.before}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

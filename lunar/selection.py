@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from lunar.abc import Capabilities
@@ -23,6 +24,8 @@ __all__ = ["Match", "Selection", "select"]
 _PREFERENCE: Final = ("xdp", "zmq", "dds")
 
 _Own = Mapping[str, TransportInfo]
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ def select(
     publisher_has: Iterable[TransportInfo],
     subscription_has: Iterable[TransportInfo],
     others: Iterable[TransportInfo] = (),
+    unreachable: Mapping[str, str] = _NOTHING,
 ) -> Selection:
     """Chooses the transport of a match.
 
@@ -77,6 +81,8 @@ def select(
         publisher_has: What the publisher's process has announced.
         subscription_has: What the subscription's process has announced.
         others: Transports that are to be given a reason even if neither end has announced them.
+        unreachable: Transports that do not reach from the one process to the other at present, and why. Where nothing
+            else serves, one of these is chosen all the same: it may have a connection again any time.
     """
     sends, receives = _by_name(publisher_has), _by_name(subscription_has)
     known = _by_name(others)
@@ -96,10 +102,13 @@ def select(
                 fit[name] = can
     if not fit:
         return Selection(None, reasons)
-    best = min(fit, key=lambda name: (*_shortcomings(match, fit[name]), _place(name)))
+    best = min(fit, key=lambda name: (name in unreachable, *_shortcomings(match, fit[name]), _place(name)))
     warning = "" if match.same_host or fit[best].encrypted else encrypts
     for name, can in fit.items():
-        reasons[name] = _why_chosen(match, can) if name == best else _why_second(match, can, best, fit[best])
+        if name == best or name not in unreachable:
+            reasons[name] = _why_chosen(match, can) if name == best else _why_second(match, can, best, fit[best])
+        if name in unreachable:
+            reasons[name] += ("; unreachable at present: " if name == best else "unreachable: ") + unreachable[name]
     if warning:
         reasons[best] += f", not encrypted although {warning}"
     return Selection(best, reasons, warning)

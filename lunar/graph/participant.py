@@ -133,6 +133,7 @@ class Participant:
             self.matchmaker,
             self._schemas,
             self._fault_remote,
+            self._announce_transports,
         )
 
     def _all_links(self) -> list[AnyLink]:
@@ -524,6 +525,12 @@ class Participant:
         self._announce({"op": "node", "node": _bare(node)})
         if self._presence is not None:
             self._presence.add_node(node)
+
+    def _announce_transports(self, transports: tuple[TransportInfo, ...]) -> None:
+        self._transports = transports
+        for full_name, (node, notify) in self._nodes.items():
+            self._nodes[full_name] = (replace(node, transports=transports), notify)
+            self._announce({"op": "node", "node": _bare(self._nodes[full_name][0])})
 
     def _remove_node(self, full_name: str) -> None:
         self._nodes.pop(full_name, None)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from lunar.errors import PeerFault
 from lunar.graph.descriptions import EndpointInfo, Fields, NodeInfo
 from lunar.graph.network.remote import MAX_BODY_BYTES, RemoteProcess
+from lunar.graph.transports import MAX_REASON, MAX_TRANSPORTS, printable
+from lunar.names import is_transport_name
 
 if TYPE_CHECKING:
     from lunar.abc import Discovery, News
@@ -47,6 +49,7 @@ class Board:
         faulted: Called when a process posted nonsense, with its name and the reason.
         refused: Called when a process says why an endpoint of its own does not match one of somebody else's, maybe of
             this process: with the process, both endpoints' ids and the reason.
+        changed: Called when a process has other transports or addresses, or reaches this one by others than before.
 
     Attributes:
         processes: Those of other hosts that are there now, by who posts for them.
@@ -60,9 +63,10 @@ class Board:
         gone: Callable[[RemoteProcess], object],
         faulted: Callable[[str, str], object],
         refused: Callable[[RemoteProcess, str, str, str], object],
+        changed: Callable[[RemoteProcess], object],
     ) -> None:
         self._discovery, self._matchmaker = discovery, matchmaker
-        self._gone, self._faulted, self._refused = gone, faulted, refused
+        self._gone, self._faulted, self._refused, self._changed = gone, faulted, refused, changed
         self._record = record
         self.processes: dict[Hashable, RemoteProcess] = {}
         # Of each source: what it posted under each key, and what came before the process itself.
@@ -79,6 +83,20 @@ class Board:
     def introduce(self) -> None:
         """Posts this process."""
         self._post(f"process {self._record['id']}", {"kind": "process", **self._record})
+
+    def introduce_again(self, news: _Record) -> None:
+        """Posts this process again: some of what it says of itself has changed."""
+        self._record = {**self._record, **news}
+        self.introduce()
+
+    def post_unreachable(self, process_id: str, transport: str, reason: str) -> None:
+        """Posts that a transport does not reach a process; an empty reason takes that back."""
+        name = f"unreachable {self._record['id']} {process_id} {transport}"
+        record = {"kind": "unreachable", "process": process_id, "transport": transport}
+        if reason:
+            self._post(name, {**record, "reason": printable(reason)})
+        else:
+            self._withdraw(name)
 
     def post_node(self, node: NodeInfo) -> None:
         """Posts a node, without its endpoints."""
@@ -173,9 +191,10 @@ class Board:
             self._learn(process, record)
 
     def _meet(self, source: Hashable, record: _Record) -> None:
-        if source in self.processes:
-            return
         process = RemoteProcess(record)
+        if (known_one := self.processes.get(source)) is not None:
+            self._meet_again(known_one, process)
+            return
         if process.id == self._record["id"] or process.host_key == self._record["host_key"]:
             self._ignored.add(source)  # of this host: its link is how we meet
             self._records.pop(source, None)
@@ -184,6 +203,29 @@ class Board:
         for known in list(self._records[source].values()):
             if known.get("kind") != "process":
                 self._learn(process, known)
+
+    def _meet_again(self, process: RemoteProcess, now: RemoteProcess) -> None:
+        if (now.id, now.host_key) != (process.id, process.host_key):
+            raise PeerFault("it says that it is another process now")
+        if (now.transports, now.addresses) == (process.transports, process.addresses):
+            return
+        process.transports, process.addresses = now.transports, now.addresses
+        for name, node in process.nodes.items():
+            process.nodes[name] = replace(node, transports=now.transports)
+        self._changed(process)
+
+    def _reaches(self, process: RemoteProcess, record: _Record, *, withdrawn: bool = False) -> None:
+        fields = Fields(record, "unreachable")
+        name, reason = fields.text("transport", MAX_REASON), fields.text("reason", MAX_REASON)
+        if not is_transport_name(name):
+            raise fields.fault("transport", "it is no transport's name")
+        if fields.hex_id("process") != self._record["id"]:
+            return
+        if withdrawn:
+            process.unreachable.pop(name, None)
+        elif len(process.unreachable) < MAX_TRANSPORTS:
+            process.unreachable[name] = printable(reason) or "it says no reason"
+        self._changed(process)
 
     def _learn(self, process: RemoteProcess, record: _Record) -> None:
         match record.get("kind"):
@@ -204,6 +246,8 @@ class Board:
                 fields = Fields(record, "refusal")
                 reason = fields.text("reason", _MAX_REASON)
                 self._refused(process, fields.hex_id("by"), fields.hex_id("of"), reason)
+            case "unreachable":
+                self._reaches(process, record)
             case _:
                 return  # a newer version may post more
 
@@ -224,6 +268,8 @@ class Board:
                 self._end(source, died=False)
             case "node":
                 process.nodes.pop(NodeInfo.from_dict(record.get("node")).full_name, None)
+            case "unreachable":
+                self._reaches(process, record, withdrawn=True)
             case "endpoint":
                 remote = process.endpoints.pop(EndpointInfo.from_dict(record.get("endpoint")).id, None)
                 if remote is not None:

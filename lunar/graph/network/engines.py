@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from lunar._native._bus import Pump
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lunar.abc import Capabilities, Engine
     from lunar.graph.control import ControlThread
     from lunar.graph.waiting import Bells
@@ -43,6 +45,7 @@ class EngineHost:
 
     Attributes:
         lock: Held by whoever is in the engine.
+        failed: Called once in the control thread, with this and the reason, if the engine cannot go on.
     """
 
     def __init__(
@@ -52,11 +55,12 @@ class EngineHost:
         self.capabilities = capabilities
         self.engine = engine
         self.lock = threading.RLock()
+        self.failed: Callable[[EngineHost, str], object] = _nothing
         self._control, self._bells = control, bells
         self._pump = Pump(engine.fileno(), control.fileno(), self.serve)
         self._dirty: deque[Flushed] = deque()
         self._due_s = 0.0  # when a timer is set for, monotonic; 0: none
-        self._closed = False
+        self._closed = self._disposed = False
         self._carries = False
 
     def start(self) -> None:
@@ -81,8 +85,13 @@ class EngineHost:
         """Lets the engine do what it has to do now."""
         if self._closed:
             return
-        with self.lock:
-            wait_s = self.engine.work()
+        try:
+            with self.lock:
+                wait_s = self.engine.work()
+        except Exception as error:  # noqa: BLE001 - whatever it is: others may go on, and who called is not to blame
+            _log.error("the transport %s has failed", self.name, exc_info=error)
+            self.fail(str(error) or type(error).__name__)
+            return
         if self._dirty:
             self._flush_dirty()
         if wait_s is not None:
@@ -130,14 +139,33 @@ class EngineHost:
         except Exception:  # noqa: BLE001 - the others are to be served on
             _log.exception("the transport %s failed to send", self.name)
 
-    def close(self) -> None:
-        """Closes the engine."""
+    def fail(self, reason: str) -> None:
+        """Gives the engine up: it is not served any more. What may not be lost can still be recalled. Any thread."""
         with self.lock:
             if self._closed:
                 return
             self._closed = True
             self._pump.close()
+        self._control.post(lambda: self.failed(self, reason))
+
+    def close(self) -> None:
+        """Closes the engine."""
+        with self.lock:
+            if self._disposed:
+                return
+            self._disposed = True
+            failed, self._closed = self._closed, True
+            self._pump.close()
             if self._carries:
                 self._bells.remove_pump(self._pump)
             self._control.unwatch(self.engine.fileno())
-            self.engine.close()
+            try:
+                self.engine.close()
+            except Exception:
+                if not failed:
+                    raise
+                _log.exception("the transport %s, which has failed, could not be closed", self.name)
+
+
+def _nothing(_host: EngineHost, _reason: str) -> None:
+    """Nobody asked to be told."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from lunar.graph.network.loopback import Loopback
 
 __all__ = ["IncomingStream", "Taker"]
+
+_log = logging.getLogger("lunar")
 
 # A subscription that its publisher waits for was full.
 _LOOK_AGAIN_S = 0.001
@@ -66,9 +70,15 @@ class IncomingStream(IncomingHandler):
         opened: Called in the control thread when a subscription's queue is there.
         lost_some: Called in the control thread when something was lost on the way.
         faulted: Called in the control thread when the other end broke the rules, with the reason.
+        interrupted: Called in the control thread when nothing comes any more.
+        before: The stream, by another engine, that this one takes over from as soon as the other end begins to send by
+            this one: its writer, and with that its place in what comes, and its subscriptions.
+        took_over: Called in the control thread when it has, with both.
 
     Attributes:
         takers: The subscriptions that it feeds, by id.
+        before: What it is still to take over from, or None.
+        down_since_s: Since when nothing comes any more, monotonic; None if something may, or has not begun to.
     """
 
     def __init__(
@@ -83,6 +93,9 @@ class IncomingStream(IncomingHandler):
         opened: Callable[[IncomingStream, Taker], object],
         lost_some: Callable[[IncomingStream], object],
         faulted: Callable[[IncomingStream, str], object],
+        interrupted: Callable[[IncomingStream], object],
+        before: IncomingStream | None = None,
+        took_over: Callable[[IncomingStream, IncomingStream], object] | None = None,
     ) -> None:
         self.stream, self.host = stream, host
         self.takers: dict[str, Taker] = {}
@@ -91,21 +104,26 @@ class IncomingStream(IncomingHandler):
         self._loopback = loopback
         self._post, self._call_later = post, call_later
         self._opened, self._lost_some, self._faulted = opened, lost_some, faulted
+        self._interrupted, self.before, self._took_over = interrupted, before, took_over
+        self.down_since_s: float | None = None
+        self.is_up = False
         self._started = self._told = False
         self._newest = 0
-        self._lost = self._dropped = self._invalid = 0
+        self._lost = self._dropped = self._dropped_before = self._invalid = 0
         self._closed = False
         self._transport, self._pool_bytes = transport, pool_bytes
         self._parked = False
         self._left: list[Taker] = []  # when it was parked, and to be drained before anything new comes
-        self._open_writer()
+        if before is None:
+            self._open_writer()
         host.carry()
         try:
             with host.lock:
                 self._incoming: Incoming = host.engine.open_incoming(stream, self)
         except LunarError:
-            self._writer._close()
-            self._end.close()
+            if before is None:
+                self._writer._close()
+                self._end.close()
             raise
 
     def _open_writer(self) -> None:
@@ -161,6 +179,7 @@ class IncomingStream(IncomingHandler):
     def stopped(self, reason: str) -> None:
         """See `lunar.abc.IncomingHandler`."""
         self.reason = reason
+        self._post(self.interrupt)
 
     def lost(self, count: int) -> None:
         """See `lunar.abc.IncomingHandler`."""
@@ -180,7 +199,7 @@ class IncomingStream(IncomingHandler):
 
     def losses(self) -> dict[LossCause, int]:
         """What was lost before it came to this process."""
-        return {"overwritten": self._dropped, "network": self._lost, "invalid": self._invalid}
+        return {"overwritten": self._dropped_before + self._dropped, "network": self._lost, "invalid": self._invalid}
 
     def upstream(self, taker: Taker) -> dict[LossCause, int]:
         """What was lost so since a subscription was opened."""
@@ -190,9 +209,27 @@ class IncomingStream(IncomingHandler):
         self._told = False
         self._lost_some(self)
 
+    @property
+    def is_left(self) -> bool:
+        """Whether its engine is not asked for anything any more."""
+        return self._closed
+
+    def interrupt(self) -> None:
+        """Nothing comes any more."""
+        if self.is_up and not self._closed:
+            self.is_up, self.down_since_s = False, time.monotonic()
+            self._interrupted(self)
+
     def _begin(self, last_sequence: int, newest_sequence: int) -> None:
         if self._closed:
             return
+        before = self.before
+        if before is not None:
+            if before._parked:  # its subscriptions have still to take what came before
+                self._call_later(_LOOK_AGAIN_S, partial(self._begin, last_sequence, newest_sequence))
+                return
+            self._take_over(before, last_sequence)
+        self.is_up, self.down_since_s = True, None
         with self.host.lock:
             if not self._started:
                 self._writer._sequence = last_sequence
@@ -201,6 +238,36 @@ class IncomingStream(IncomingHandler):
             self._open_takers()
             self._incoming.resume()
         self.host.serve()
+
+    def _take_over(self, before: IncomingStream, last_sequence: int) -> None:
+        """Goes on where another stream was: what it has had comes again at most to be dropped."""
+        self.before = None
+        before.leave()
+        with self.host.lock:
+            self._writer, self._end = before._writer, before._end
+            self.takers, before.takers = before.takers, {}
+            self._newest, self._started = before._newest, before._started
+            self._lost, self._invalid = before._lost, before._invalid
+            self._dropped, self._dropped_before = before._dropped, before._dropped_before
+            if not self.stream.reliable:
+                self._dropped, self._dropped_before = 0, self._dropped + self._dropped_before
+                if self._started:  # what was on its way by the other one
+                    self._lost += max(0, last_sequence - self._writer._sequence)
+                    self._writer._sequence = max(last_sequence, self._writer._sequence)
+        if self._took_over is not None:
+            self._took_over(before, self)
+        self._tell_losses()
+
+    def leave(self) -> None:
+        """Takes nothing more from the engine; the writer and what it feeds live on."""
+        if self.is_up:
+            self.is_up, self.down_since_s = False, time.monotonic()
+        self._closed = True
+        with self.host.lock:
+            try:
+                self._incoming.close()
+            except Exception:  # noqa: BLE001 - an engine that has failed
+                _log.exception("the transport %s could not close a stream", self.host.name)
 
     def add(self, local: LocalSubscription, terms: MatchTerms) -> Taker:
         """Feeds a subscription from now on."""
@@ -284,10 +351,8 @@ class IncomingStream(IncomingHandler):
         """Ends the stream; what its subscriptions have queued they can still take."""
         if self._closed:
             return
-        self._closed = True
-        with self.host.lock:
-            self._incoming.close()
-        if not self._parked:
+        self.leave()
+        if not self._parked and self.before is None:
             self._close_writer()
 
 

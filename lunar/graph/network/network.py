@@ -16,7 +16,9 @@ from lunar.graph.endpoints import PublisherMatch, SubscriptionMatch
 from lunar.graph.matchmaker import NetworkMatches, report_losses
 from lunar.graph.network.incoming import IncomingStream, Taker
 from lunar.graph.network.inquiry import inquire
+from lunar.graph.network.moves import Key, Moves, Streams
 from lunar.graph.network.outgoing import OutgoingStream
+from lunar.graph.network.reach import Reach
 from lunar.selection import Match, Selection, select
 
 if TYPE_CHECKING:
@@ -43,14 +45,14 @@ _PARK_S: Final = 10.0
 # Between two questions whether it is dead, in which case nobody has to wait.
 _ASK_AGAIN_S: Final = 1.0
 
+# What a process posts before it closes streams may come after that.
+_CONFIRM_S: Final = 0.05
+
 # Until what was refused is tried again.
 _TRY_AGAIN_S: Final = 1.0
 
-_Key = tuple[str, str, str]
-"""A publisher, the process at the other end, and the transport."""
 
-
-class Network(NetworkMatches):
+class Network(NetworkMatches, Streams):
     """The streams to and from processes on other hosts. Runs in the control thread.
 
     Args:
@@ -64,8 +66,14 @@ class Network(NetworkMatches):
         faulted: Called when a process broke the rules, with the reason.
         refuse: Tells the others why an endpoint of this process cannot match one of theirs: both ids and the reason,
             which is empty once they can.
+        tell_unreachable: Tells the others that a transport does not reach a process: its id, the name, and the reason,
+            which is empty once it does.
 
     Attributes:
+        hosts: The engines that are in use, by name.
+        transports: What this process announces.
+        reach: Which of them do not reach whom.
+        moves: How streams go over to another transport.
         selections: Why each match has its transport, by the publisher's and the subscription's id.
     """
 
@@ -80,23 +88,26 @@ class Network(NetworkMatches):
         pool_bytes: int,
         faulted: Callable[[str, str], object],
         refuse: Callable[[str, str, str], object],
+        tell_unreachable: Callable[[str, str, str], object],
     ) -> None:
         self.hosts = {host.name: host for host in hosts}
-        self._transports = transports
+        self.transports = transports
         self._control, self._matchmaker = control, matchmaker
         self._loopback, self._transport, self._pool_bytes = loopback, transport, pool_bytes
         self._faulted, self._refuse = faulted, refuse
-        self._outgoing: dict[_Key, OutgoingStream] = {}
-        self._draining: dict[_Key, OutgoingStream] = {}  # of publishers that are closed
-        self._incoming: dict[_Key, IncomingStream] = {}
+        self.outgoing: dict[Key, OutgoingStream] = {}
+        self._draining: dict[Key, OutgoingStream] = {}  # of publishers that are closed
+        self.incoming: dict[Key, IncomingStream] = {}
         # Of processes that have vanished: they may come back with the cable.
-        self._parked_outgoing: dict[_Key, OutgoingStream] = {}
-        self._parked_incoming: dict[_Key, IncomingStream] = {}
-        self._expires_s: dict[_Key, float] = {}  # when what is or was parked is given up
-        self._processes: dict[_Key, RemoteProcess] = {}
+        self._parked_outgoing: dict[Key, OutgoingStream] = {}
+        self._parked_incoming: dict[Key, IncomingStream] = {}
+        self._expires_s: dict[Key, float] = {}  # when what is or was parked is given up
+        self.processes: dict[Key, RemoteProcess] = {}
         self.selections: dict[tuple[str, str], Selection] = {}
         self._warned: set[str] = set()  # of which processes it was told that what goes there is not encrypted
         self._refusals: dict[tuple[str, str], str] = {}  # by the ids of our endpoint and of theirs
+        self.moves = Moves(self, control.call_later)
+        self.reach = Reach(self.hosts, control.call_later, tell_unreachable, self.moves.reconsider)
 
     def start(self) -> None:
         """Serves the engines from now on."""
@@ -107,22 +118,20 @@ class Network(NetworkMatches):
 
     def send(self, local: LocalPublisher, process: RemoteProcess, remote: EndpointInfo) -> None:
         """See `NetworkMatches`."""
-        host = self._choose(process, local.info, remote)
+        host = self.choose(process, local.info, remote)
         if host is None:
             local.notify(events.NoTransport(local.info, remote, self._why_none(local.info, remote)))
             return
         self._warn_of_plain_text(local, process, remote)
         key = (local.info.id, process.id, host.name)
-        stream = self._outgoing.get(key) or self._unpark_outgoing(key, process)
+        stream = self.outgoing.get(key) or self._unpark_outgoing(key, process)
         if stream is None:
             try:
-                stream = OutgoingStream(
-                    local, _stream(local.info, process, host), host, self._loopback, self._control.post, self._changed
-                )
+                stream = self.make_outgoing(local, process, host)
             except LunarError as error:
                 self._put_off(local, process, remote, error, lambda: self.send(local, process, remote))
                 return
-            self._outgoing[key], self._processes[key] = stream, process
+            self.outgoing[key], self.processes[key] = stream, process
         self._settle(local.info.id, remote.id)
         stream.remotes[remote.id] = remote
         self._changed(stream)
@@ -131,41 +140,30 @@ class Network(NetworkMatches):
         self, local: LocalSubscription, process: RemoteProcess, remote: EndpointInfo, terms: MatchTerms
     ) -> None:
         """See `NetworkMatches`."""
-        host = self._choose(process, remote, local.info)
+        host = self.choose(process, remote, local.info)
         if host is None:
             local.notify(events.NoTransport(local.info, remote, self._why_none(remote, local.info)))
             return
         self._warn_of_plain_text(local, process, remote)
         key = (remote.id, process.id, host.name)
-        stream = self._incoming.get(key) or self._unpark_incoming(key, process)
+        stream = self.incoming.get(key) or self.moves.next_of(key) or self._unpark_incoming(key, process)
         if stream is None:
             try:
-                stream = IncomingStream(
-                    _stream(remote, process, host),
-                    host,
-                    self._loopback,
-                    self._transport,
-                    self._pool_bytes,
-                    self._control.post,
-                    self._control.call_later,
-                    partial(self._opened, key, remote),
-                    self._lost_some,
-                    partial(self._broken, process),
-                )
+                stream = self.make_incoming(remote, process, host)
             except LunarError as error:
                 self._put_off(local, process, remote, error, lambda: self.receive(local, process, remote, terms))
                 return
-            self._incoming[key], self._processes[key] = stream, process
+            self.incoming[key], self.processes[key] = stream, process
         self._settle(local.info.id, remote.id)
         stream.add(local, terms)
 
     def local_removed(self, endpoint_id: str) -> None:
         """See `NetworkMatches`."""
-        for key in [key for key in self._outgoing if key[0] == endpoint_id]:
-            self._draining[key] = self._outgoing.pop(key)
+        for key in [key for key in self.outgoing if key[0] == endpoint_id]:
+            self._draining[key] = self.outgoing.pop(key)
         for key in [key for key in self._parked_outgoing if key[0] == endpoint_id]:
             self._parked_outgoing.pop(key).close()
-        for incoming_key, stream in list(self._incoming.items()):
+        for incoming_key, stream in list(self.incoming.items()):
             if endpoint_id in stream.takers:
                 self._remove_taker(incoming_key, endpoint_id)
         self._forget_selections(endpoint_id)
@@ -173,13 +171,13 @@ class Network(NetworkMatches):
     def remote_removed(self, process: RemoteProcess, remote: EndpointInfo) -> None:
         """See `NetworkMatches`."""
         if remote.kind == "publisher":
-            for key in [key for key in self._incoming if key[:2] == (remote.id, process.id)]:
-                if process.lost and _may_lose_nothing(self._incoming[key].stream):
+            for key in [key for key in self.incoming if key[:2] == (remote.id, process.id)]:
+                if process.lost and _may_lose_nothing(self.incoming[key].stream):
                     self._park_incoming(key)
                 else:
                     self._close_incoming(key)
         else:
-            for outgoing_key, stream in list(self._outgoing.items()):
+            for outgoing_key, stream in list(self.outgoing.items()):
                 if outgoing_key[1] == process.id and remote.id in stream.remotes:
                     self._release(outgoing_key, remote.id)
         self._forget_selections(remote.id)
@@ -201,7 +199,7 @@ class Network(NetworkMatches):
             return
         for key in keys:
             self._draining.pop(key).close()
-            self._processes.pop(key, None)
+            self.processes.pop(key, None)
         then()
 
     def drain_all(self) -> None:
@@ -219,10 +217,12 @@ class Network(NetworkMatches):
 
     # ---- choosing -------------------------------------------------------------------------------------------------
 
-    def _choose(self, process: RemoteProcess, publisher: EndpointInfo, subscription: EndpointInfo) -> EngineHost | None:
-        own, theirs = self._transports, process.transports
+    def choose(self, process: RemoteProcess, publisher: EndpointInfo, subscription: EndpointInfo) -> EngineHost | None:
+        """See `Streams`."""
+        own, theirs = self.transports, process.transports
         sends, receives = (theirs, own) if publisher.host else (own, theirs)
-        chosen = select(Match(publisher, subscription, same_host=False), sends, receives)
+        match = Match(publisher, subscription, same_host=False)
+        chosen = select(match, sends, receives, unreachable=self.reach.reasons(process))
         self.selections[publisher.id, subscription.id] = chosen
         return None if chosen.choice is None else self.hosts[chosen.choice]
 
@@ -236,10 +236,20 @@ class Network(NetworkMatches):
             self._warned.add(process.id)
             local.notify(events.NotEncrypted(local.info, remote, chosen.choice or "", chosen.not_encrypted))
 
+    def why_not(self, publisher_id: str, subscription_id: str, name: str) -> str:
+        """See `Streams`."""
+        chosen = self.selections.get((publisher_id, subscription_id))
+        return "" if chosen is None else chosen.reasons.get(name, "it is not there any more")
+
+    def cut_off_s(self, process: RemoteProcess, name: str) -> float:
+        """See `Streams`."""
+        return self.reach.cut_off_s(process, name)
+
     def _why_none(self, publisher: EndpointInfo, subscription: EndpointInfo) -> str:
         return str(self.selections[publisher.id, subscription.id])
 
     def _forget_selections(self, endpoint_id: str) -> None:
+        self.moves.forget(endpoint_id)
         for pair in [pair for pair in self.selections if endpoint_id in pair]:
             del self.selections[pair]
         for own_id, their_id in [pair for pair in self._refusals if endpoint_id in pair]:
@@ -280,49 +290,125 @@ class Network(NetworkMatches):
         if local is not None and remote is not None:
             local.notify(events.NoTransport(local.info, remote, f"{process.host} says: {reason}"))
 
+    # ---- failing --------------------------------------------------------------------------------------------------
+
+    def use(self, host: EngineHost) -> None:
+        """An engine is open again: it is announced, and used from now on."""
+        self.hosts[host.name] = host
+        host.start()
+
+    def give_up(self, host: EngineHost) -> None:
+        """An engine cannot go on: takes from it what may not be lost, and closes it; it is not announced any more."""
+        if self.hosts.get(host.name) is not host:
+            return
+        del self.hosts[host.name]
+        for outgoing in (*self.outgoing.values(), *self._draining.values(), *self._parked_outgoing.values()):
+            if outgoing.host is host:
+                outgoing.recall()
+        for incoming in (*self.incoming.values(), *self._parked_incoming.values()):
+            if incoming.host is host:
+                incoming.interrupt()
+        host.close()
+
+    def _suspect(self, stream: OutgoingStream | IncomingStream) -> None:
+        """Nothing is carried: because the stream was closed there, or because there is no connection?"""
+        self._control.call_later(_CONFIRM_S, partial(self._confirm, stream))
+
+    def _confirm(self, stream: OutgoingStream | IncomingStream) -> None:
+        name = stream.host.name
+        process = self.processes.get((stream.stream.publisher_id, stream.stream.remote_id, name))
+        if process is None or stream.is_up or stream.is_left or self.hosts.get(name) is not stream.host:
+            return
+        if not process.closed and self.reach.cut_off_s(process, name) > 0:
+            self.reach.exclude(process, name, stream.reason)
+
     # ---- outgoing -------------------------------------------------------------------------------------------------
+
+    def make_outgoing(
+        self, local: LocalPublisher, process: RemoteProcess, host: EngineHost, before: OutgoingStream | None = None
+    ) -> OutgoingStream:
+        """See `Streams`."""
+        stream = _stream(local.info, process, host)
+        return OutgoingStream(local, stream, host, self._loopback, self._control.post, self._changed, before)
+
+    def moved(self, key: Key) -> None:
+        """See `Streams`."""
+        process = self.processes[key]
+        if (outgoing := self.outgoing.get(key)) is not None:
+            for remote_id in outgoing.remotes:
+                if (sent := outgoing.local.matches.get((process, remote_id))) is not None:
+                    sent.release, sent.upstream = partial(self._release, key, remote_id), outgoing.upstream
+        if (incoming := self.incoming.get(key)) is not None:
+            for taker in incoming.takers.values():
+                if (received := taker.local.matches.get((process, key[0]))) is not None:
+                    received.upstream = partial(incoming.upstream, taker)
 
     def _changed(self, stream: OutgoingStream) -> None:
         """The other end of a stream listens now, or something was lost, or a subscription came to it."""
         key = (stream.stream.publisher_id, stream.stream.remote_id, stream.host.name)
-        if self._outgoing.get(key) is not stream:
+        if self.outgoing.get(key) is not stream:
             return
-        process = self._processes[key]
+        process = self.processes[key]
+        if stream.is_up:
+            self.moves.begun(stream)
+        elif stream.down_since_s is not None:
+            self._suspect(stream)
         if stream.native is not None:
             for remote in list(stream.remotes.values()):
                 if (process, remote.id) not in stream.local.matches:
                     self._matched(key, stream, process, remote)
         report_losses(stream.local)
 
-    def _matched(self, key: _Key, stream: OutgoingStream, process: RemoteProcess, remote: EndpointInfo) -> None:
+    def _matched(self, key: Key, stream: OutgoingStream, process: RemoteProcess, remote: EndpointInfo) -> None:
         if stream.native is None:
             return
         release = partial(self._release, key, remote.id)
         made = PublisherMatch(process, remote, stream.native, release, stream.upstream)
         self._matchmaker.matched(stream.local, made)
 
-    def _release(self, key: _Key, remote_id: str) -> None:
-        stream = self._outgoing.get(key)
+    def _release(self, key: Key, remote_id: str) -> None:
+        stream = self.outgoing.get(key)
         if stream is not None:
             stream.remotes.pop(remote_id, None)
             if stream.remotes:
                 return
-            if self._processes[key].lost and _may_lose_nothing(stream.stream):
-                self._parked_outgoing[key] = self._outgoing.pop(key)
-                del self._processes[key]
+            if self.processes[key].lost and _may_lose_nothing(stream.stream):
+                self._parked_outgoing[key] = self.outgoing.pop(key)
+                del self.processes[key]
                 self._expire_later(key, stream)
             else:
                 self._close_outgoing(key)
 
-    def _close_outgoing(self, key: _Key) -> None:
-        stream = self._outgoing.pop(key)
-        self._processes.pop(key, None)
+    def _close_outgoing(self, key: Key) -> None:
+        stream = self.outgoing.pop(key)
+        self.moves.closed(stream)
+        self.processes.pop(key, None)
         stream.close()
 
     # ---- incoming -------------------------------------------------------------------------------------------------
 
-    def _opened(self, key: _Key, remote: EndpointInfo, stream: IncomingStream, taker: Taker) -> None:
-        process = self._processes.get(key)
+    def make_incoming(
+        self, publisher: EndpointInfo, process: RemoteProcess, host: EngineHost, before: IncomingStream | None = None
+    ) -> IncomingStream:
+        """See `Streams`."""
+        return IncomingStream(
+            _stream(publisher, process, host),
+            host,
+            self._loopback,
+            self._transport,
+            self._pool_bytes,
+            self._control.post,
+            self._control.call_later,
+            partial(self._opened, (publisher.id, process.id, host.name), publisher),
+            self._lost_some,
+            partial(self._broken, process),
+            self._suspect,
+            before,
+            self.moves.took_over,
+        )
+
+    def _opened(self, key: Key, remote: EndpointInfo, stream: IncomingStream, taker: Taker) -> None:
+        process = self.processes.get(key)
         if process is None or taker.receiving is None or taker.local.reader._closed:
             return
         taker.local.reader._attach(taker.receiving)
@@ -336,49 +422,54 @@ class Network(NetworkMatches):
     def _broken(self, process: RemoteProcess, stream: IncomingStream, reason: str) -> None:
         self._faulted(str(process), reason)
 
-    def _remove_taker(self, key: _Key, subscription_id: str) -> None:
-        stream = self._incoming[key]
+    def _remove_taker(self, key: Key, subscription_id: str) -> None:
+        stream = self.incoming[key]
         stream.remove(subscription_id)
         if not stream.takers:
             self._close_incoming(key)
 
-    def _close_incoming(self, key: _Key) -> None:
-        stream = self._incoming.pop(key)
-        self._processes.pop(key, None)
+    def _close_incoming(self, key: Key) -> None:
+        self.moves.drop_next(key)
+        stream = self.incoming.pop(key)
+        self.processes.pop(key, None)
         stream.close()
 
     # ---- parking --------------------------------------------------------------------------------------------------
 
-    def _park_incoming(self, key: _Key) -> None:
-        stream = self._parked_incoming[key] = self._incoming.pop(key)
-        del self._processes[key]
+    def _park_incoming(self, key: Key) -> None:
+        self.moves.drop_next(key)
+        stream = self._parked_incoming[key] = self.incoming.pop(key)
+        del self.processes[key]
         stream.park()
         self._expire_later(key, stream)
 
-    def _expire_later(self, key: _Key, stream: OutgoingStream | IncomingStream) -> None:
+    def _expire_later(self, key: Key, stream: OutgoingStream | IncomingStream) -> None:
         due_s = self._expires_s[key] = time.monotonic() + _PARK_S
         self._control.call_later(_PARK_S, partial(self._expire, key, stream, due_s))
 
-    def _unpark_outgoing(self, key: _Key, process: RemoteProcess) -> OutgoingStream | None:
-        stream = self._parked_outgoing.pop(key, None)
-        if stream is None or stream.stream.address != process.addresses[key[2]]:
-            if stream is not None:
-                stream.close()
+    def _unpark_outgoing(self, key: Key, process: RemoteProcess) -> OutgoingStream | None:
+        parked = next((other for other in self._parked_outgoing if other[:2] == key[:2]), None)
+        if parked is None:
             return None
-        self._outgoing[key], self._processes[key] = stream, process
+        stream = self.outgoing[parked] = self._parked_outgoing.pop(parked)
+        self._unparked(parked, process)
         return stream
 
-    def _unpark_incoming(self, key: _Key, process: RemoteProcess) -> IncomingStream | None:
-        stream = self._parked_incoming.pop(key, None)
-        if stream is None or stream.stream.address != process.addresses[key[2]]:
-            if stream is not None:
-                stream.close()
+    def _unpark_incoming(self, key: Key, process: RemoteProcess) -> IncomingStream | None:
+        parked = next((other for other in self._parked_incoming if other[:2] == key[:2]), None)
+        if parked is None:
             return None
-        self._incoming[key], self._processes[key] = stream, process
+        stream = self.incoming[parked] = self._parked_incoming.pop(parked)
+        self._unparked(parked, process)
         stream.unpark()
         return stream
 
-    def _expire(self, key: _Key, stream: OutgoingStream | IncomingStream, due_s: float) -> None:
+    def _unparked(self, key: Key, process: RemoteProcess) -> None:
+        """It goes on by the transport that it had; by another if that is chosen now, or has another address."""
+        self.processes[key] = process
+        self._control.post(self.moves.reconsider, process)
+
+    def _expire(self, key: Key, stream: OutgoingStream | IncomingStream, due_s: float) -> None:
         """Gives up on a process that has vanished, unless it came back, even if it vanished again since."""
         if self._expires_s.get(key) != due_s:
             return
@@ -389,13 +480,14 @@ class Network(NetworkMatches):
             self._parked_incoming.pop(key).close()
         else:
             return
-        if not any(other[1] == key[1] for other in (*self._outgoing, *self._incoming)):
+        if not any(other[1] == key[1] for other in (*self.outgoing, *self.incoming)):
             self._forget(key[1])
 
     # ---- the end --------------------------------------------------------------------------------------------------
 
     def forget(self, process: RemoteProcess) -> None:
         """A process is gone; its endpoints were removed."""
+        self.reach.forget(process)
         self._forget(process.id)
         self._ask_whether_dead(process)
 
@@ -418,7 +510,7 @@ class Network(NetworkMatches):
         for parked in (self._parked_outgoing, self._parked_incoming):
             for key in [key for key in parked if key[1] == process_id]:
                 parked.pop(key).close()
-        if not any(key[1] == process_id for key in (*self._outgoing, *self._incoming)):
+        if not any(key[1] == process_id for key in (*self.outgoing, *self.incoming)):
             self._forget(process_id)
 
     def _forget(self, process_id: str) -> None:
@@ -431,12 +523,12 @@ class Network(NetworkMatches):
 
     def close(self) -> None:
         """Closes every stream and engine."""
-        for key in list(self._outgoing):
+        for key in list(self.outgoing):
             self._close_outgoing(key)
         for left in (self._draining, self._parked_outgoing, self._parked_incoming):
             while left:
                 left.popitem()[1].close()
-        for key in list(self._incoming):
+        for key in list(self.incoming):
             self._close_incoming(key)
         for host in self.hosts.values():
             host.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["OutgoingStream"]
 
+_log = logging.getLogger("lunar")
+
+
+class _Resending:
+    """What a stream took over comes before what is in its queue; so `OutgoingStream.flush` need not ask for it."""
+
+    def __init__(self, stream: OutgoingStream) -> None:
+        self._stream = stream
+
+    def flush(self) -> None:
+        self._stream._send_again()
+
 
 class OutgoingStream(OutgoingHandler):
     """A queue of the publisher, taken from by an engine.
@@ -34,12 +49,14 @@ class OutgoingStream(OutgoingHandler):
         loopback: Where its queue is made.
         post: Runs a function in the control thread.
         changed: Called in the control thread when the stream was opened or interrupted, or has lost something.
+        before: The stream, by another engine, that this one takes over from: its queue, and what may not be lost.
 
     Attributes:
         remotes: The subscriptions there that it serves, by id.
         native: The sending end of the queue; None until the other end listens.
         connected_now: The other end listens.
         reason: Why it does not.
+        down_since_s: Since when it does not any more, monotonic; None if it does, or has not yet.
     """
 
     def __init__(
@@ -50,6 +67,7 @@ class OutgoingStream(OutgoingHandler):
         loopback: Loopback,
         post: Callable[[Callable[[], object]], object],
         changed: Callable[[OutgoingStream], object],
+        before: OutgoingStream | None = None,
     ) -> None:
         self.local, self.stream, self.host = local, stream, host
         self.remotes: dict[str, EndpointInfo] = {}
@@ -62,11 +80,19 @@ class OutgoingStream(OutgoingHandler):
         self._reader: Reader[memoryview] | None = None
         self._outlet: Outlet | None = None
         self._pending: Parcel | None = None
-        self._lost = 0
-        self._closed = False
+        self._lost = self._lost_before = 0
+        self._newest = 0  # the newest that was published before the queue was opened
+        self._again: deque[Parcel] = deque()
+        self._resending = _Resending(self)
+        self.down_since_s: float | None = None
+        self._is_up = self._recalled = self._closed = False
+        if before is not None and before.host is host:
+            before.recall()
         host.carry()
         with host.lock:
             self._outgoing: Outgoing = host.engine.open_outgoing(stream, self)
+        if before is not None:
+            self._take_over(before)
 
     # ---- the engine's ---------------------------------------------------------------------------------------------
 
@@ -81,7 +107,7 @@ class OutgoingStream(OutgoingHandler):
 
     def writable(self) -> None:
         """See `lunar.abc.OutgoingHandler`."""
-        self.host.flush(self)
+        self.host.flush(self._resending if self._again else self)
 
     def losses(self, lost: int) -> None:
         """See `lunar.abc.OutgoingHandler`."""
@@ -92,7 +118,7 @@ class OutgoingStream(OutgoingHandler):
 
     def upstream(self) -> dict[LossCause, int]:
         """What was lost beyond the queue."""
-        return {"network": self._lost}
+        return {"network": self._lost_before + self._lost}
 
     def flush(self) -> None:
         """Hands the engine what is in the queue, as far as it has room."""
@@ -112,23 +138,80 @@ class OutgoingStream(OutgoingHandler):
 
     # ---- the control thread ---------------------------------------------------------------------------------------
 
+    @property
+    def is_up(self) -> bool:
+        """Whether the other end listens, as far as is known."""
+        return self._is_up
+
+    @property
+    def is_left(self) -> bool:
+        """Whether its engine is not asked for anything any more."""
+        return self._recalled
+
     def _begin(self) -> None:
-        if self._closed:
+        if self._closed or self._recalled:
             return
         with self.host.lock:
             if self._outlet is None:
-                last, newest = self._open_queue()
-            elif self._pending is not None:  # it was counted as taken, and is still to be sent
-                last = newest = self._pending.sequence_number - 1
-            else:
-                last = newest = self._outlet.last_sequence
-            self._outgoing.start(last, newest)
-            self.connected_now = True
+                self._outlet, self._newest = self._open_queue()
+            last_taken = self._outlet.last_sequence
+            # What was taken from the queue, and is still to be sent or to be sent again.
+            coming = [*self._again, *([self._pending] if self._pending is not None else [])]
+            last = coming[0].sequence_number - 1 if coming else last_taken
+            is_to_come = last_taken < self._newest or any(each.sequence_number == self._newest for each in coming)
+            self._outgoing.start(last, self._newest if is_to_come else last)
+            self._is_up, self.connected_now = True, not self._again
         self._changed(self)
-        self.host.flush(self)
+        self.down_since_s = None
+        self.host.flush(self._resending if self._again else self)
 
-    def _open_queue(self) -> tuple[int, int]:
-        """Makes the queue; where it begins, and the sequence number of the newest sample that was published before."""
+    def _send_again(self) -> None:
+        """Hands the engine what was recalled from another one, and then what is in the queue."""
+        if not self._is_up or self._closed:
+            return
+        while self._again:
+            if not self._outgoing.send(self._again[0]):
+                return
+            self._again.popleft()
+        self.connected_now = True
+        self.flush()
+
+    def recall(self) -> None:
+        """Takes from the engine what may not be lost; nothing is sent until another stream takes over from this."""
+        with self.host.lock:
+            if self._recalled or self._closed:
+                return
+            self._recalled = True
+            self._is_up = self.connected_now = False
+            if self.down_since_s is None:
+                self.down_since_s = time.monotonic()
+            try:
+                taken = self._outgoing.recall()
+            except Exception:  # noqa: BLE001 - an engine that has failed
+                _log.exception("the transport %s does not give back what it has not delivered", self.host.name)
+                return
+            self._again.extendleft(reversed(taken))
+
+    def _take_over(self, before: OutgoingStream) -> None:
+        before.recall()
+        with before.host.lock:
+            self.remotes, before.remotes = before.remotes, {}
+            self.native, before.native = before.native, None
+            self._reader, before._reader = before._reader, None
+            self._pending, before._pending = before._pending, None
+            self._again, self._newest = before._again, before._newest
+            self._outlet, before._outlet = before._outlet, None
+            if self._outlet is not None and not self.stream.reliable and self._reader is not None:
+                # What is sent again says what it said before; without that, the count begins with the stream.
+                self._outlet = Outlet(self._reader, self._outlet.last_sequence)
+            self._lost_before = before._lost_before + before._lost
+            self.down_since_s = before.down_since_s
+            before._closed = True
+        if self.native is not None:
+            self.native._on_shown = partial(self.host.flush, self)
+
+    def _open_queue(self) -> tuple[Outlet, int]:
+        """Makes the queue; where it comes out, and the number of the newest sample that was published before."""
         qos = self.stream.qos
         terms = MatchTerms(
             publisher_id=self.stream.publisher_id,
@@ -142,13 +225,14 @@ class OutgoingStream(OutgoingHandler):
         newest = self.local.writer._sequence
         self._reader = Reader(None, 0, _nothing, _nothing)
         self._reader._attach(received)
-        self._outlet = Outlet(self._reader, received.last_sequence)
         # Called by the publisher after each publish: this is the way out without a thread in between.
         self.native._on_shown = partial(self.host.flush, self)
-        return received.last_sequence, newest
+        return Outlet(self._reader, received.last_sequence), newest
 
     def _interrupt(self) -> None:
-        self.connected_now = False
+        if self._is_up:
+            self.down_since_s = time.monotonic()
+        self._is_up = self.connected_now = False
         self._changed(self)
 
     def _tell(self) -> None:
@@ -156,6 +240,8 @@ class OutgoingStream(OutgoingHandler):
 
     def is_drained(self) -> bool:
         """Whether the other end is known to have all that was published and may not be lost."""
+        if self._again and not self._closed:
+            return False
         if self._closed or self.native is None or not self.connected_now:
             return True  # nobody there has been promised anything, or nobody can be reached
         with self.host.lock:
@@ -167,15 +253,17 @@ class OutgoingStream(OutgoingHandler):
         if self._closed:
             return
         self._closed = True
-        self.connected_now = False
+        self._is_up = self.connected_now = False
         with self.host.lock:
-            self._outgoing.close()
+            if not self._recalled:
+                self._outgoing.close()
             if self.native is not None:
                 self.native._on_shown = None
                 self.local.end.disconnect(self.native, self._loopback)
             if self._reader is not None:
                 self._reader._close()
             self._pending = None
+            self._again.clear()
 
 
 def _nothing(*_told: object) -> None:

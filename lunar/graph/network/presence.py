@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,12 +21,13 @@ from lunar.graph.network.board import Board
 from lunar.graph.network.engines import EngineHost
 from lunar.graph.network.loopback import Loopback
 from lunar.graph.network.network import Network
+from lunar.graph.network.reach import LONGEST_HOLD_S
 from lunar.graph.network.remote import FORMAT
 from lunar.graph.network.signs import Signs
 from lunar.graph.transports import TransportInfo, as_announced
 
 if TYPE_CHECKING:
-    from lunar.abc import Discovery, NetworkTransport, Transport
+    from lunar.abc import Capabilities, Discovery, Engine, NetworkTransport, Transport
     from lunar.config import Config
     from lunar.graph.control import ControlThread
     from lunar.graph.descriptions import NodeInfo
@@ -84,6 +85,7 @@ class Presence:
         matchmaker: Hears of remote endpoints, and asks for matches with them.
         schemas: What is told of this process's types.
         faulted: Called with the name of a process that broke the rules, and the reason.
+        announced: Called when others can be used than before, with what is announced now.
 
     Attributes:
         missing: Why transports cannot be used, by name.
@@ -106,8 +108,12 @@ class Presence:
         matchmaker: Matchmaker,
         schemas: OwnSchemas,
         faulted: Callable[[str, str], object],
+        announced: Callable[[tuple[TransportInfo, ...]], object],
     ) -> None:
         self._control, self._matchmaker, self._schemas = control, matchmaker, schemas
+        self._config, self._id, self._surroundings, self._bells = config, participant_id, surroundings, bells
+        self._within_host, self._announced = transport, announced
+        self._hold_s: dict[str, float] = {}
         self._told: set[str] = set()
         self._began_s = self._heard_s = time.monotonic()
         self._closed = False
@@ -124,12 +130,12 @@ class Presence:
                     _log.info("the transport %s is not used: %s", each.name, error)
                     continue
                 undo.callback(engine.close)
-                hosts.append(EngineHost(each.name, can, engine, control, bells))
+                hosts.append(self._host(each, engine, can))
             discovery = surroundings.discovery(_site(config, participant_id, surroundings, {}))
             undo.callback(discovery.close)
             loopback = Loopback(transport, bells)
             self._discovery = discovery
-            self.transports = as_announced(_own_transports(transport, hosts, self.missing))
+            self.transports = self._transports_now(hosts)
             self.network = Network(
                 hosts,
                 self.transports,
@@ -140,6 +146,7 @@ class Presence:
                 config.pool_bytes,
                 faulted,
                 self._refuse,
+                self._tell_unreachable,
             )
             record = {
                 "id": participant_id,
@@ -149,10 +156,17 @@ class Presence:
                 "uid": os.geteuid(),
                 "version": __version__,
                 "format": FORMAT,
-                "transports": [each.to_dict() for each in self.transports],
-                "addresses": {host.name: dict(host.engine.address) for host in hosts},
+                **self._told_of_transports(),
             }
-            self.board = Board(discovery, record, matchmaker, self.network.forget, faulted, self.network.refused)
+            self.board = Board(
+                discovery,
+                record,
+                matchmaker,
+                self.network.forget,
+                faulted,
+                self.network.refused,
+                self.network.reach.heard,
+            )
             self.signs = Signs(control, self.board)
             undo.pop_all()
 
@@ -174,6 +188,58 @@ class Presence:
             self.board.post_refusal(own_id, their_id, reason)
         else:
             self.board.withdraw_refusal(own_id, their_id)
+
+    def _tell_unreachable(self, process_id: str, transport: str, reason: str) -> None:
+        self.board.post_unreachable(process_id, transport, reason)
+
+    # ---- transports that fail ---------------------------------------------------------------------------------------
+
+    def _host(self, transport: NetworkTransport, engine: Engine, can: Capabilities) -> EngineHost:
+        made = EngineHost(transport.name, can, engine, self._control, self._bells)
+        made.failed = partial(self._failed, transport)
+        return made
+
+    def _transports_now(self, hosts: Iterable[EngineHost]) -> tuple[TransportInfo, ...]:
+        return as_announced(_own_transports(self._within_host, hosts, self.missing))
+
+    def _told_of_transports(self) -> dict[str, object]:
+        return {
+            "transports": [each.to_dict() for each in self.transports],
+            "addresses": {name: dict(host.engine.address) for name, host in self.network.hosts.items()},
+        }
+
+    def _failed(self, transport: NetworkTransport, host: EngineHost, reason: str) -> None:
+        if self._closed:
+            return
+        self.missing[transport.name] = f"it has failed: {reason}"
+        self.network.give_up(host)
+        self._announce()
+        hold_s = self._hold_s.get(transport.name, self.network.reach.hold_s)
+        self._hold_s[transport.name] = min(2 * hold_s, LONGEST_HOLD_S)
+        self._control.call_later(hold_s, partial(self._open_again, transport))
+
+    def _open_again(self, transport: NetworkTransport) -> None:
+        if self._closed:
+            return
+        settings = next(each[1] for each in self._surroundings.transports if each[0] is transport)
+        try:
+            can = transport.capabilities_under(settings)
+            engine = transport.open(_site(self._config, self._id, self._surroundings, settings))
+        except Exception as error:  # noqa: BLE001 - it has failed before, in whatever way
+            _log.info("the transport %s is still not used: %s", transport.name, error)
+            self._control.call_later(self._hold_s[transport.name], partial(self._open_again, transport))
+            return
+        del self.missing[transport.name]
+        self.network.use(self._host(transport, engine, can))
+        self._announce()
+
+    def _announce(self) -> None:
+        """Tells what can be used now, and has all streams choose anew."""
+        self.transports = self.network.transports = self._transports_now(self.network.hosts.values())
+        self.board.introduce_again(self._told_of_transports())
+        self._announced(self.transports)
+        for process in self.processes:
+            self.network.moves.reconsider(process)
 
     @property
     def is_settled(self) -> bool:
@@ -225,7 +291,7 @@ class Presence:
 
 
 def _own_transports(
-    within_host: Transport, hosts: list[EngineHost], missing: Mapping[str, str]
+    within_host: Transport, hosts: Iterable[EngineHost], missing: Mapping[str, str]
 ) -> Iterator[TransportInfo]:
     yield TransportInfo(within_host.name, within_host.capabilities)
     for host in hosts:

@@ -44,6 +44,7 @@ class RemoteProcess:
         endpoints: Its endpoints by id.
         schemas: What it has told of message types.
         receivers: None: it shares no memory with us.
+        unreachable: By transport, why it says that this process cannot be reached from there.
         said_bye: It has taken everything back before it went.
         closed: It is gone.
         lost: It is, without having said so: maybe only the network is.
@@ -70,6 +71,7 @@ class RemoteProcess:
         self.endpoints: dict[str, EndpointInfo] = {}
         self.schemas = SchemaTexts()
         self.receivers: dict[str, abc.ReceiverEnd] = {}
+        self.unreachable: dict[str, str] = {}
         self.said_bye = self.closed = self.lost = False
 
     def __str__(self) -> str:

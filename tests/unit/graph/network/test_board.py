@@ -56,6 +56,7 @@ class Surroundings:
         self.gone: list[RemoteProcess] = []
         self.faults: list[str] = []
         self.refusals: list[str] = []
+        self.changed: list[RemoteProcess] = []
         self.script = Script()
         self.matchmaker = Matchmaker(self._links, lambda: None, lambda _s, _f: None)
         self.board = Board(
@@ -65,6 +66,7 @@ class Surroundings:
             self.gone.append,
             lambda _name, reason: self.faults.append(reason),
             lambda _process, _by, _of, reason: self.refusals.append(reason),
+            self.changed.append,
         )
 
     def _links(self) -> list[RemoteProcess]:

@@ -18,6 +18,7 @@ _HOLD_S: Final = 0.02
 
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 _IGMP, _HOP_BY_HOP, _ICMPV6 = 2, 0, 58
+_PROTOCOLS: Final = {"tcp": 6, "udp": 17}
 
 
 def is_impaired(frame: bytes) -> bool:
@@ -31,6 +32,10 @@ def is_impaired(frame: bytes) -> bool:
     return kind == _IPV6 and frame[20:21] not in (bytes([_HOP_BY_HOP]), bytes([_ICMPV6]))
 
 
+def _protocol_of(frame: bytes) -> int:
+    return frame[23] if frame[12:14] == _IPV4 else frame[20]
+
+
 @dataclass(frozen=True, slots=True)
 class Impairment:
     """How bad a cable is, in each direction.
@@ -42,6 +47,7 @@ class Impairment:
         delay_s: How much later each packet arrives.
         rate_bytes_per_s: How many bytes pass in a second; 0 means as many as come.
         queue_packets: How many packets may be under way in a direction because of delay and rate; more are dropped.
+        blocks: "tcp" or "udp": all packets of that protocol are lost, as by a firewall; "": none for that reason.
 
     Raises:
         ValueError: A number is out of range.
@@ -53,6 +59,7 @@ class Impairment:
     delay_s: float = 0.0
     rate_bytes_per_s: float = 0.0
     queue_packets: int = 10_000
+    blocks: str = ""
 
     def __post_init__(self) -> None:
         for name in ("loss", "duplicate", "reorder"):
@@ -62,6 +69,8 @@ class Impairment:
         for name in ("delay_s", "rate_bytes_per_s"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is a finite number from 0, not {getattr(self, name)}")
+        if self.blocks not in ("", *_PROTOCOLS):
+            raise ValueError(f"blocks is tcp, udp or nothing, not {self.blocks!r}")
         if self.queue_packets < 1:
             raise ValueError(f"queue_packets is at least 1, not {self.queue_packets}")
 
@@ -125,7 +134,7 @@ class Line:
         statistics, impairment = self.statistics, self._impairment
         statistics.packets += 1
         lost, doubled, overtaken = self._draw(), self._draw(), self._draw()
-        if lost < impairment.loss:
+        if lost < impairment.loss or (impairment.blocks and _PROTOCOLS[impairment.blocks] == _protocol_of(packet)):
             statistics.lost += 1
             return []
         if overtaken < impairment.reorder and self._held is None:

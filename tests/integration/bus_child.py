@@ -24,6 +24,7 @@ class BusChild:
         self._publishers: dict[str, lunar.Publisher[object]] = {}
         self._subscriptions: dict[str, lunar.Subscription[memoryview]] = {}
         self._held: list[lunar.Sample[memoryview]] = []
+        self._publishing: asyncio.Future[None] | None = None
 
     def publisher(self, topic: str, qos: Described) -> str:
         self._publishers[topic] = self._node.create_publisher(bytes, topic, qos=lunar.QoS.from_dict(qos))
@@ -43,6 +44,14 @@ class BusChild:
         publisher = self._publishers[topic]
         for number in range(first, first + count):
             await publisher.publish(numbered(number, size_bytes))
+
+    def publish_meanwhile(self, topic: str, first: int, count: int) -> None:
+        """The same beside other commands; `published` waits for it."""
+        self._publishing = asyncio.ensure_future(self.publish(topic, first, count))
+
+    async def published(self) -> None:
+        assert self._publishing is not None
+        await self._publishing
 
     async def receive(self, topic: str, count: int, within_s: float = 20) -> list[int]:
         """Receives so many, checks each and returns their numbers."""
@@ -110,6 +119,23 @@ class BusChild:
             while len(found()) < count:
                 await self._seen.wait_for(len(self._seen.events) + 1, timeout_s=10)
         return found()
+
+    def close_transport(self, name: str) -> None:
+        """Closes this process's engine of a transport."""
+        presence = self._node._participant._presence
+        assert presence is not None
+        presence.network.hosts[name].fail("it was closed")
+
+    def break_transport(self, name: str) -> None:
+        """Has an engine fail in its next turn."""
+        presence = self._node._participant._presence
+        assert presence is not None
+        host = presence.network.hosts[name]
+
+        def fail() -> None:
+            raise OSError("broken by the test")
+
+        host.engine.work = fail  # type: ignore[method-assign]
 
     def close_publisher(self, topic: str) -> None:
         self._publishers.pop(topic).close()

@@ -134,7 +134,7 @@ class OutgoingHandler(ABC):
         """The other end is gone, has closed the stream or cannot be reached; nothing can be sent until `connected`.
 
         A connection that the engine makes again by itself, with nothing lost, is reported only if that takes longer
-        than a second.
+        than half a second: another transport may carry the stream meanwhile.
         """
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lunar.cli import exit_codes
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lunar.cli.pairs import Pair
     from lunar.cli.places import Place
     from lunar.graph.descriptions import EndpointInfo
+    from lunar.graph.routes import Route
     from lunar.graph.transports import TransportInfo
 
 
@@ -124,10 +126,18 @@ def _print(pair: Pair, *, imagined: bool) -> None:
         write_line("  no match: no transport can serve them")
     else:
         write_line(f"  match over {pair.transport}")
+    if pair.route is not None and pair.route.before:
+        write_line(f"  {_describe_change(pair.route)}")
     reasons = sorted(pair.selection.reasons.items(), key=lambda each: each[0] != pair.selection.choice)
     width = max((len(transport) for transport, _ in reasons), default=0)
     for transport, reason in reasons:
         write_line(f"    {transport.ljust(width)}  {reason}")
+
+
+def _describe_change(route: Route) -> str:
+    at = datetime.fromtimestamp(route.changed_at_ns / 1e9).astimezone()
+    change = f"changed from {route.before} at {at:%H:%M:%S}, {route.gap_s:.3f} s without service"
+    return f"{change}: {route.before}: {route.reason}"
 
 
 def _describe(end: EndpointInfo, imagined: bool) -> str:

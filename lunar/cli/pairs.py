@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from lunar.cli.places import Place
     from lunar.graph.descriptions import EndpointKind
+    from lunar.graph.routes import Route
     from lunar.graph.transports import TransportInfo
     from lunar.qos import QoS
 
@@ -29,17 +30,21 @@ class Pair:
         subscription: The end that receives.
         disagreement: Why they do not agree on type and QoS; "" if they do.
         selection: Which transport serves them, or would if they agreed.
+        route: What their processes tell of how they came to their transport; None if there is nothing to tell.
     """
 
     publisher: EndpointInfo
     subscription: EndpointInfo
     disagreement: str
     selection: Selection
+    route: Route | None = None
 
     @property
     def transport(self) -> str | None:
         """The transport that serves them; None if they do not match."""
-        return None if self.disagreement else self.selection.choice
+        if self.disagreement:
+            return None
+        return self.selection.choice if self.route is None else self.route.transport
 
     def to_dict(self) -> dict[str, object]:
         """Returns JSON-ready values."""
@@ -51,6 +56,7 @@ class Pair:
             "transport": self.transport,
             "selected": self.selection.choice,
             "reasons": dict(self.selection.reasons),
+            "route": None if self.route is None else self.route.to_dict(),
         }
 
 
@@ -77,8 +83,20 @@ def _pair(
     sender, receiver = topic.nodes[publisher.id], topic.nodes[subscription.id]
     same_host = (sender.host, sender.host_key) == (receiver.host, receiver.host_key)
     match = Match(publisher, subscription, same_host, message_bytes)
-    selection = select(match, sender.transports, receiver.transports, known)
-    return Pair(publisher, subscription, disagreement(topic, publisher, subscription), selection)
+    route = _route(publisher, subscription, sender, receiver)
+    unreachable = {} if route is None else route.unreachable
+    selection = select(match, sender.transports, receiver.transports, known, unreachable)
+    return Pair(publisher, subscription, disagreement(topic, publisher, subscription), selection, route)
+
+
+def _route(publisher: EndpointInfo, subscription: EndpointInfo, sender: NodeInfo, receiver: NodeInfo) -> Route | None:
+    """What the two processes tell; of two accounts the later one."""
+    told = [
+        route
+        for route in (*sender.routes, *receiver.routes)
+        if (route.publisher_id, route.subscription_id) == (publisher.id, subscription.id)
+    ]
+    return max(told, key=lambda route: route.changed_at_ns, default=None)
 
 
 def imagine(

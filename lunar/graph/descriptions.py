@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, get_args
 
 from lunar.errors import InvalidName, PeerFault, QoSError
+from lunar.graph.routes import Route, read_routes
 from lunar.graph.transports import HOST_ONLY, TransportInfo, read_transports
 from lunar.names import full_node_name, split_full_node_name, validate_namespace, validate_node_name, validate_topic
 from lunar.qos import QoS
@@ -120,6 +121,7 @@ class NodeInfo:
         host: Name of its host if that is another one, else "".
         host_key: Identity of that host, since two may have one name; "" on this host.
         transports: What its process can carry samples with, and why not with others.
+        routes: Of its matches with other hosts, those whose transport has changed or does not reach the other end.
     """
 
     name: str
@@ -130,6 +132,7 @@ class NodeInfo:
     host: str = ""
     host_key: str = ""
     transports: tuple[TransportInfo, ...] = HOST_ONLY
+    routes: tuple[Route, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -147,6 +150,7 @@ class NodeInfo:
             "host": self.host,
             "host_key": self.host_key,
             "transports": [transport.to_dict() for transport in self.transports],
+            "routes": [route.to_dict() for route in self.routes],
             "endpoints": [endpoint.to_dict() for endpoint in self.endpoints],
         }
 
@@ -174,6 +178,7 @@ class NodeInfo:
             host=fields.host("host") if host is None else host,
             host_key=fields.host_key("host_key") if host is None else "",
             transports=fields.transports("transports"),
+            routes=read_routes(fields, "routes") if isinstance(data, Mapping) and "routes" in data else (),
         )
         described = fields.items("endpoints", _MAX_ENDPOINTS_PER_NODE)
         endpoints = tuple(EndpointInfo.from_dict(item, pid=node.pid, host=node.host) for item in described)

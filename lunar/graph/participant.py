@@ -31,6 +31,7 @@ from lunar.graph.matchmaker import Matchmaker, report_losses
 from lunar.graph.meeting import Meeting
 from lunar.graph.promises import Promises
 from lunar.graph.rendezvous import Rendezvous, is_socket_name
+from lunar.graph.routes import MAX_ROUTES
 from lunar.graph.schemas import OwnSchemas
 from lunar.graph.transports import TransportInfo
 from lunar.graph.waiting import acquire_bells, release_bells
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from lunar.events import Event
     from lunar.graph.endpoints import AnyLink
     from lunar.graph.network.presence import Presence, Surroundings
+    from lunar.graph.routes import Route
 
 __all__ = ["Participant"]
 
@@ -134,6 +136,7 @@ class Participant:
             self._schemas,
             self._fault_remote,
             self._announce_transports,
+            self._announce_routes,
         )
 
     def _all_links(self) -> list[AnyLink]:
@@ -528,9 +531,22 @@ class Participant:
 
     def _announce_transports(self, transports: tuple[TransportInfo, ...]) -> None:
         self._transports = transports
-        for full_name, (node, notify) in self._nodes.items():
-            self._nodes[full_name] = (replace(node, transports=transports), notify)
-            self._announce({"op": "node", "node": _bare(self._nodes[full_name][0])})
+        for node, _ in list(self._nodes.values()):
+            self._announce_again(replace(node, transports=transports))
+
+    def _announce_routes(self, routes: tuple[Route, ...]) -> None:
+        names = {local.info.id: local.info.node_name for local in self.matchmaker.endpoints}
+        for full_name, (node, _) in list(self._nodes.items()):
+            ends = {end_id for end_id, name in names.items() if name == full_name}
+            own = tuple(route for route in routes if ends & {route.publisher_id, route.subscription_id})[:MAX_ROUTES]
+            if own != node.routes:
+                self._announce_again(replace(node, routes=own))
+
+    def _announce_again(self, node: NodeInfo) -> None:
+        self._nodes[node.full_name] = (node, self._nodes[node.full_name][1])
+        self._announce({"op": "node", "node": _bare(node)})
+        if self._presence is not None:
+            self._presence.add_node(node)
 
     def _remove_node(self, full_name: str) -> None:
         self._nodes.pop(full_name, None)

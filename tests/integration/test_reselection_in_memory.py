@@ -8,6 +8,8 @@ import pytest
 
 import lunar
 from lunar import QoS, events, testing
+from lunar.cli.graph_view import view_topics
+from lunar.cli.pairs import Pair, pairs_of
 from lunar.config import Config
 from lunar.graph import membership
 from lunar.graph.network.engines import EngineHost
@@ -17,7 +19,7 @@ from lunar.graph.network.reach import Reach
 COMPLETE = QoS(history="keep_all", depth=8)
 COUNT = 3000
 
-Pair = tuple[lunar.Node, lunar.Node]
+Ends = tuple[lunar.Node, lunar.Node]
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, transports: tuple[testing.Memo
 
 
 @pytest.fixture
-async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, surroundings: None) -> AsyncIterator[Pair]:
+async def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, surroundings: None) -> AsyncIterator[Ends]:
     nodes = []
     for host in ("a", "b"):
         (tmp_path / host).mkdir(mode=0o700)
@@ -70,25 +72,27 @@ async def receive(sub: lunar.Subscription[memoryview], count: int) -> list[int]:
     return [int(bytes(await sub.receive())) for _ in range(count)]
 
 
-async def matched(pair: Pair, qos: QoS = COMPLETE) -> tuple[lunar.Publisher[object], lunar.Subscription[memoryview]]:
-    pub = pair[0].create_publisher(bytes, "log", qos=qos)
-    sub = pair[1].create_subscription(bytes, "log", qos=qos)
+async def matched(
+    ends: Ends, qos: QoS = COMPLETE, topic: str = "log"
+) -> tuple[lunar.Publisher[object], lunar.Subscription[memoryview]]:
+    pub = ends[0].create_publisher(bytes, topic, qos=qos)
+    sub = ends[1].create_subscription(bytes, topic, qos=qos)
     await pub.wait_for_subscribers(timeout_s=10)
     await sub.wait_for_publishers(timeout_s=10)
     return pub, sub
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-async def test_an_engine_that_is_given_up_hands_its_streams_to_another(pair: Pair, failing: int) -> None:
-    pub, sub = await matched(pair)
+async def test_an_engine_that_is_given_up_hands_its_streams_to_another(ends: Ends, failing: int) -> None:
+    pub, sub = await matched(ends)
     async with (
-        testing.collect(pair[0], events.TransportChanged) as here,
-        testing.collect(pair[1], events.TransportChanged) as there,
-        testing.collect(pair[1], events.Unmatched) as lost,
+        testing.collect(ends[0], events.TransportChanged) as here,
+        testing.collect(ends[1], events.TransportChanged) as there,
+        testing.collect(ends[1], events.Unmatched) as lost,
     ):
         publishing = asyncio.create_task(publish(pub))
         got = await receive(sub, 50)
-        engine_of(pair[failing], "one").fail("it was closed")
+        engine_of(ends[failing], "one").fail("it was closed")
         [[told], [heard]] = await here.wait_for(timeout_s=10), await there.wait_for(timeout_s=10)
         got += await receive(sub, COUNT - 50)
         await publishing
@@ -104,12 +108,12 @@ async def test_an_engine_that_is_given_up_hands_its_streams_to_another(pair: Pai
     assert (pub.subscriber_count, sub.publisher_count) == (1, 1)
 
 
-async def test_it_is_used_again_after_a_while(pair: Pair) -> None:
-    pub, sub = await matched(pair)
-    async with testing.collect(pair[1], events.TransportChanged) as there:
+async def test_it_is_used_again_after_a_while(ends: Ends) -> None:
+    pub, sub = await matched(ends)
+    async with testing.collect(ends[1], events.TransportChanged) as there:
         publishing = asyncio.create_task(publish(pub))
         got = await receive(sub, 50)
-        engine_of(pair[0], "one").fail("it was closed")
+        engine_of(ends[0], "one").fail("it was closed")
         await there.wait_for(1, timeout_s=10)
         got += await receive(sub, 50)
         _, back = await there.wait_for(2, timeout_s=10)
@@ -120,16 +124,16 @@ async def test_it_is_used_again_after_a_while(pair: Pair) -> None:
     assert back.reason == "one is as good and preferred"
 
 
-async def test_an_engine_that_raises_has_failed(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
-    pub, sub = await matched(pair)
+async def test_an_engine_that_raises_has_failed(ends: Ends, caplog: pytest.LogCaptureFixture) -> None:
+    pub, sub = await matched(ends)
 
     def fail() -> None:
         raise OSError("the card was pulled out")
 
-    async with testing.collect(pair[1], events.TransportChanged) as there:
+    async with testing.collect(ends[1], events.TransportChanged) as there:
         publishing = asyncio.create_task(publish(pub))
         got = await receive(sub, 50)
-        engine_of(pair[1], "one").engine.call(fail)  # type: ignore[attr-defined]
+        engine_of(ends[1], "one").engine.call(fail)  # type: ignore[attr-defined]
         [told] = await there.wait_for(timeout_s=10)
         got += await receive(sub, COUNT - 50)
         await publishing
@@ -139,16 +143,16 @@ async def test_an_engine_that_raises_has_failed(pair: Pair, caplog: pytest.LogCa
 
 
 async def test_a_connection_that_is_lost_moves_the_streams_both_ways(
-    pair: Pair, transports: tuple[testing.MemoryTransport, ...]
+    ends: Ends, transports: tuple[testing.MemoryTransport, ...]
 ) -> None:
-    pub, sub = await matched(pair)
-    back = pair[1].create_publisher(bytes, "back", qos=COMPLETE)
-    answers = pair[0].create_subscription(bytes, "back", qos=COMPLETE)
+    pub, sub = await matched(ends)
+    back = ends[1].create_publisher(bytes, "back", qos=COMPLETE)
+    answers = ends[0].create_subscription(bytes, "back", qos=COMPLETE)
     await back.wait_for_subscribers(timeout_s=10)
     await answers.wait_for_publishers(timeout_s=10)
     async with (
-        testing.collect(pair[0], events.TransportChanged) as here,
-        testing.collect(pair[1], events.TransportChanged) as there,
+        testing.collect(ends[0], events.TransportChanged) as here,
+        testing.collect(ends[1], events.TransportChanged) as there,
     ):
         publishing = asyncio.gather(publish(pub), publish(back))
         got, answered = await asyncio.gather(receive(sub, 50), receive(answers, 50))
@@ -167,8 +171,8 @@ async def test_a_connection_that_is_lost_moves_the_streams_both_ways(
     assert answered + more[1] + last[1] == list(range(COUNT))
 
 
-async def test_it_moves_again_and_again(pair: Pair, transports: tuple[testing.MemoryTransport, ...]) -> None:
-    pub, sub = await matched(pair)
+async def test_it_moves_again_and_again(ends: Ends, transports: tuple[testing.MemoryTransport, ...]) -> None:
+    pub, sub = await matched(ends)
     publishing = asyncio.create_task(publish(pub))
     got: list[int] = []
     for turn in range(20):
@@ -182,13 +186,13 @@ async def test_it_moves_again_and_again(pair: Pair, transports: tuple[testing.Me
     assert (pub.statistics().lost, sub.statistics().lost) == (0, 0)
 
 
-async def test_where_there_is_no_other_it_waits(pair: Pair, transports: tuple[testing.MemoryTransport, ...]) -> None:
+async def test_where_there_is_no_other_it_waits(ends: Ends, transports: tuple[testing.MemoryTransport, ...]) -> None:
     only = QoS(history="keep_all", depth=8, transport="one")
-    pub, sub = await matched(pair, only)
+    pub, sub = await matched(ends, only)
     publishing = asyncio.create_task(publish(pub))
     got = await receive(sub, 50)
     transports[0].cut()
-    late = pair[1].create_subscription(bytes, "log", qos=only)
+    late = ends[1].create_subscription(bytes, "log", qos=only)
     transports[0].mend()
     await late.wait_for_publishers(timeout_s=10)
     late.close()
@@ -197,12 +201,12 @@ async def test_where_there_is_no_other_it_waits(pair: Pair, transports: tuple[te
     assert got == list(range(COUNT))
 
 
-async def test_what_names_its_transport_waits_for_its_engine(pair: Pair) -> None:
+async def test_what_names_its_transport_waits_for_its_engine(ends: Ends) -> None:
     only = QoS(history="keep_all", depth=8, transport="one")
-    pub, sub = await matched(pair, only)
+    pub, sub = await matched(ends, only)
     publishing = asyncio.create_task(publish(pub))
     got = await receive(sub, 50)
-    for node in pair:
+    for node in ends:
         engine_of(node, "one").fail("it was closed")
     got += await receive(sub, COUNT - 50)
     await publishing
@@ -210,11 +214,11 @@ async def test_what_names_its_transport_waits_for_its_engine(pair: Pair) -> None
 
 
 async def test_what_best_effort_loses_is_counted_and_nothing_comes_twice(
-    pair: Pair, transports: tuple[testing.MemoryTransport, ...]
+    ends: Ends, transports: tuple[testing.MemoryTransport, ...]
 ) -> None:
-    pub, sub = await matched(pair, QoS(reliability="best_effort", depth=COUNT))
+    pub, sub = await matched(ends, QoS(reliability="best_effort", depth=COUNT))
     count = 600
-    async with testing.collect(pair[1], events.TransportChanged) as there:
+    async with testing.collect(ends[1], events.TransportChanged) as there:
         for number in range(count // 3):
             await pub.publish(b"%d" % number)
         transports[0].cut()
@@ -230,15 +234,15 @@ async def test_what_best_effort_loses_is_counted_and_nothing_comes_twice(
     assert sub.statistics().lost == count - len(got)
 
 
-async def test_many_subscriptions_move_with_their_stream(pair: Pair) -> None:
-    pub, sub = await matched(pair)
-    subs = [sub, *(pair[1].create_subscription(bytes, "log", qos=COMPLETE) for _ in range(3))]
+async def test_many_subscriptions_move_with_their_stream(ends: Ends) -> None:
+    pub, sub = await matched(ends)
+    subs = [sub, *(ends[1].create_subscription(bytes, "log", qos=COMPLETE) for _ in range(3))]
     for each in subs:
         await each.wait_for_publishers(timeout_s=10)
     await pub.wait_for_subscribers(4, timeout_s=10)
     publishing = asyncio.create_task(publish(pub))
     got = await asyncio.gather(*(receive(each, 100) for each in subs))
-    engine_of(pair[1], "one").fail("it was closed")
+    engine_of(ends[1], "one").fail("it was closed")
     more = await asyncio.gather(*(receive(each, COUNT - 100) for each in subs))
     await publishing
     for first, rest in zip(got, more, strict=True):
@@ -247,25 +251,63 @@ async def test_many_subscriptions_move_with_their_stream(pair: Pair) -> None:
 
 @pytest.mark.parametrize("failing", [0, 1])
 @pytest.mark.parametrize("closing", [0, 1])
-async def test_ends_may_close_while_their_stream_moves(pair: Pair, failing: int, closing: int) -> None:
-    ends = await matched(pair)
-    await publish(ends[0], 5)
-    engine_of(pair[failing], "one").fail("it was closed")
-    ends[closing].close()
-    pub, sub = await matched(pair)
+async def test_ends_may_close_while_their_stream_moves(ends: Ends, failing: int, closing: int) -> None:
+    closed = await matched(ends)
+    await publish(closed[0], 5)
+    engine_of(ends[failing], "one").fail("it was closed")
+    closed[closing].close()
+    pub, sub = await matched(ends, topic="next")
     await publish(pub, 5)
     assert await receive(sub, 5) == list(range(5))
 
 
-async def test_late_joiners_get_the_history_by_the_other_transport(pair: Pair) -> None:
+async def test_late_joiners_get_the_history_by_the_other_transport(ends: Ends) -> None:
     latched = QoS(durability="transient_local", depth=3)
-    pub, sub = await matched(pair, latched)
+    pub, sub = await matched(ends, latched)
     await publish(pub, 5)
-    async with testing.collect(pair[1], events.TransportChanged) as there:
-        engine_of(pair[0], "one").fail("it was closed")
+    async with testing.collect(ends[1], events.TransportChanged) as there:
+        engine_of(ends[0], "one").fail("it was closed")
         await there.wait_for(timeout_s=10)
-    late = pair[1].create_subscription(bytes, "log", qos=latched)
+    late = ends[1].create_subscription(bytes, "log", qos=latched)
     assert await receive(late, 3) == [2, 3, 4]
     await pub.publish(b"5")
     assert await receive(late, 1) == [5]
     assert await receive(sub, 3) == [3, 4, 5]
+
+
+def explained(node: lunar.Node, wanted: int = 1) -> list[Pair]:
+    """The pairs of the topic, as soon as so many have a route; it is told a little after the change."""
+    while True:
+        [topic] = view_topics(node._participant.snapshot(5))
+        found = list(pairs_of(topic))
+        if sum(pair.route is not None for pair in found) == wanted:
+            return found
+
+
+async def test_what_is_explained_is_what_the_ends_chose(
+    ends: Ends, transports: tuple[testing.MemoryTransport, ...]
+) -> None:
+    await matched(ends)
+    async with (
+        testing.collect(ends[0], events.TransportChanged) as here,
+        testing.collect(ends[1], events.TransportChanged) as there,
+    ):
+        transports[0].cut()
+        [told], [heard] = await here.wait_for(timeout_s=10), await there.wait_for(timeout_s=10)
+        late = ends[1].create_subscription(bytes, "log", qos=COMPLETE)
+        await late.wait_for_publishers(timeout_s=10)
+        for node in ends:
+            moved, joined = sorted(explained(node, 2), key=lambda pair: pair.subscription.id == late.id)
+            assert (moved.transport, joined.transport) == ("two", "two")
+            assert moved.selection.reasons["one"] == "unreachable: the cable is out"
+            assert moved.selection == presence_of(node).network.selections[moved.publisher.id, moved.subscription.id]
+            assert moved.route is not None
+            assert joined.route is not None
+            assert (moved.route.before, joined.route.before) == ("one", "")
+            assert moved.route.gap_s in {told.gap_s, heard.gap_s}
+            assert moved.to_dict()["route"] == moved.route.to_dict()
+        transports[0].mend()
+        await there.wait_for(3, timeout_s=10)
+    for node in ends:
+        while {pair.transport for pair in explained(node, 2)} != {"one"}:
+            pass

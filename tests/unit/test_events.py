@@ -16,6 +16,7 @@ from lunar.events import (
     NoTransport,
     PeerFaulted,
     SamplesLost,
+    TransportChanged,
     TypeMismatch,
     Unmatched,
 )
@@ -53,6 +54,12 @@ EXAMPLES: list[tuple[Event, str, str]] = [
         NotEncrypted(HERE, THERE, "dds", "zmq would be: it has no key"),
         "warning",
         f"not encrypted over dds: {HERE_TEXT} and {THERE_TEXT}: zmq would be: it has no key",
+    ),
+    (
+        TransportChanged(HERE, THERE, "zmq", "dds", "unreachable: the connection was lost", 0.1234),
+        "warning",
+        f"transport changed from zmq to dds, 0.123 s without service: {HERE_TEXT} and {THERE_TEXT}: "
+        "zmq: unreachable: the connection was lost",
     ),
     (
         SamplesLost(HERE, THERE, 1, "overwritten"),

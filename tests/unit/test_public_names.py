@@ -21,7 +21,7 @@ NAMES = {
     """,
     "lunar.events": """
         DeadlineMissed EndpointEvent Event IncompatibleQoS LivelinessLost LossCause Matched NoTransport NotEncrypted
-        PeerFaulted SamplesLost Severity TypeMismatch Unmatched
+        PeerFaulted SamplesLost Severity TransportChanged TypeMismatch Unmatched
     """,
     "lunar.qos": """
         ACTION_STATUS_DEFAULT DEFAULT PARAMETERS PARAMETER_EVENTS PRESETS ROSOUT_DEFAULT SENSOR_DATA SERVICES_DEFAULT
@@ -64,7 +64,7 @@ MEMBERS = {
         replace resources to_dict transport
     """,
     "EndpointInfo": "from_dict host id kind node_name pid qos to_dict topic type_hash type_name",
-    "NodeInfo": "endpoints from_dict full_name host host_key name namespace pid to_dict transports uid",
+    "NodeInfo": "endpoints from_dict full_name host host_key name namespace pid routes to_dict transports uid",
     "GraphSnapshot": "endpoints from_dict nodes schemas to_dict transports unreachable",
 }
 

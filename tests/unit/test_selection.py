@@ -301,3 +301,25 @@ def test_it_does_not_matter_which_end_has_what(
 ) -> None:
     match = Match(make_endpoint("publisher", offered), make_endpoint("subscription", requested), same_host)
     assert select(match, one, two).choice == select(match, two, one).choice
+
+
+def test_what_does_not_reach_the_other_end_is_not_chosen(across: Callable[..., Match]) -> None:
+    cut = {"zmq": "the connection was lost"}
+    assert select(across(), [DDS, ZMQ], [ZMQ, DDS], unreachable=cut) == Selection(
+        "dds",
+        {
+            "zmq": "unreachable: the connection was lost",
+            "dds": "chosen: carries messages with a copy, reach network",
+        },
+    )
+
+
+def test_where_nothing_else_serves_it_is_chosen_all_the_same(across: Callable[..., Match]) -> None:
+    cut = {"zmq": "the connection was lost", "raw": "not there at all"}
+    only = across(QoS(transport="zmq"))
+    for match, infos in ((across(), [ZMQ]), (only, [ZMQ, DDS])):
+        chosen = select(match, infos, infos, unreachable=cut)
+        assert chosen.choice == "zmq"
+        assert chosen.reasons["zmq"].endswith("encrypted; unreachable at present: the connection was lost")
+    all_cut = select(across(), [ZMQ, DDS], [ZMQ, DDS], unreachable={"zmq": "a", "dds": "b"})
+    assert (all_cut.choice, all_cut.reasons["dds"]) == ("zmq", "unreachable: b")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from lunar import events
 from lunar.errors import LunarError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lunar.graph.network.outgoing import OutgoingStream
     from lunar.graph.network.remote import RemoteProcess
 
-__all__ = ["Key", "Moves", "Streams"]
+__all__ = ["Change", "Key", "Moves", "Streams"]
 
 _log = logging.getLogger("lunar")
 
@@ -36,6 +36,15 @@ _TRY_AGAIN_S: Final = 1.0
 
 Key = tuple[str, str, str]
 """A publisher, the process at the other end, and the transport."""
+
+
+class Change(NamedTuple):
+    """How a match came to its transport; see `lunar.graph.routes.Route`."""
+
+    before: str
+    reason: str
+    gap_s: float
+    changed_at_ns: int
 
 
 class Streams(Protocol):
@@ -70,6 +79,9 @@ class Streams(Protocol):
     ) -> IncomingStream:
         """Opens a stream that will take over from another."""
 
+    def note_routes(self) -> None:
+        """What is told of matches' transports has changed."""
+
     def moved(self, key: Key) -> None:
         """A stream has another key now: its matches are to refer to it."""
 
@@ -91,7 +103,7 @@ class Moves:
         self._next: dict[tuple[str, str], IncomingStream] = {}
         # What served a stream when it was last served, and since when nothing does; None: it has been since.
         self._from: dict[OutgoingStream | IncomingStream, tuple[str, float | None]] = {}
-        self.last: dict[tuple[str, str], events.TransportChanged] = {}
+        self.last: dict[tuple[str, str], Change] = {}
 
     def reconsider(self, process: RemoteProcess) -> None:
         """Chooses anew for all streams with a process, and moves those that another transport is to carry."""
@@ -213,14 +225,16 @@ class Moves:
             return  # its engine was opened anew, or it came back in time
         reason = self._streams.why_not(publisher_id, subscription_id, before)
         gap_s = 0.0 if since_s is None else time.monotonic() - since_s
-        event = events.TransportChanged(local.info, remote, before, after, reason, gap_s)
-        self.last[publisher_id, subscription_id] = event
-        local.notify(event)
+        self.last[publisher_id, subscription_id] = Change(before, reason, gap_s, time.time_ns())
+        local.notify(events.TransportChanged(local.info, remote, before, after, reason, gap_s))
+        self._streams.note_routes()
 
-    def forget(self, endpoint_id: str) -> None:
-        """An endpoint is gone."""
-        for pair in [pair for pair in self.last if endpoint_id in pair]:
+    def forget(self, endpoint_id: str) -> bool:
+        """An endpoint is gone; whether a match of it had changed its transport."""
+        pairs = [pair for pair in self.last if endpoint_id in pair]
+        for pair in pairs:
             del self.last[pair]
+        return bool(pairs)
 
     def closed(self, stream: OutgoingStream | IncomingStream) -> None:
         """A stream is closed."""

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from lunar import events
 from lunar.abc import Stream
-from lunar.errors import LunarError, PeerFault
+from lunar.errors import LunarError
 from lunar.graph.endpoints import PublisherMatch, SubscriptionMatch
 from lunar.graph.matchmaker import NetworkMatches, report_losses
+from lunar.graph.network.accounts import Accounts
 from lunar.graph.network.incoming import IncomingStream, Taker
 from lunar.graph.network.inquiry import inquire
 from lunar.graph.network.moves import Key, Moves, Streams
 from lunar.graph.network.outgoing import OutgoingStream
 from lunar.graph.network.reach import Reach
+from lunar.graph.network.refusals import Refusals
 from lunar.selection import Match, Selection, select
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from lunar.graph.network.engines import EngineHost
     from lunar.graph.network.loopback import Loopback
     from lunar.graph.network.remote import RemoteProcess
+    from lunar.graph.routes import Route
     from lunar.graph.transports import TransportInfo
 
 __all__ = ["Network"]
@@ -48,9 +51,6 @@ _ASK_AGAIN_S: Final = 1.0
 # What a process posts before it closes streams may come after that.
 _CONFIRM_S: Final = 0.05
 
-# Until what was refused is tried again.
-_TRY_AGAIN_S: Final = 1.0
-
 
 class Network(NetworkMatches, Streams):
     """The streams to and from processes on other hosts. Runs in the control thread.
@@ -68,12 +68,14 @@ class Network(NetworkMatches, Streams):
             which is empty once they can.
         tell_unreachable: Tells the others that a transport does not reach a process: its id, the name, and the reason,
             which is empty once it does.
+        announce_routes: Tells the others of the matches whose transport is not simply the first choice.
 
     Attributes:
         hosts: The engines that are in use, by name.
         transports: What this process announces.
         reach: Which of them do not reach whom.
         moves: How streams go over to another transport.
+        refusals: What engines will not serve.
         selections: Why each match has its transport, by the publisher's and the subscription's id.
     """
 
@@ -89,12 +91,13 @@ class Network(NetworkMatches, Streams):
         faulted: Callable[[str, str], object],
         refuse: Callable[[str, str, str], object],
         tell_unreachable: Callable[[str, str, str], object],
+        announce_routes: Callable[[tuple[Route, ...]], object],
     ) -> None:
         self.hosts = {host.name: host for host in hosts}
         self.transports = transports
         self._control, self._matchmaker = control, matchmaker
         self._loopback, self._transport, self._pool_bytes = loopback, transport, pool_bytes
-        self._faulted, self._refuse = faulted, refuse
+        self._faulted = faulted
         self.outgoing: dict[Key, OutgoingStream] = {}
         self._draining: dict[Key, OutgoingStream] = {}  # of publishers that are closed
         self.incoming: dict[Key, IncomingStream] = {}
@@ -105,9 +108,10 @@ class Network(NetworkMatches, Streams):
         self.processes: dict[Key, RemoteProcess] = {}
         self.selections: dict[tuple[str, str], Selection] = {}
         self._warned: set[str] = set()  # of which processes it was told that what goes there is not encrypted
-        self._refusals: dict[tuple[str, str], str] = {}  # by the ids of our endpoint and of theirs
         self.moves = Moves(self, control.call_later)
-        self.reach = Reach(self.hosts, control.call_later, tell_unreachable, self.moves.reconsider)
+        self.reach = Reach(self.hosts, control.call_later, tell_unreachable, self._reconsider)
+        self.refusals = Refusals(matchmaker, control.call_later, refuse)
+        self._accounts = Accounts(self, self.moves, self.reach, control.call_later, announce_routes)
 
     def start(self) -> None:
         """Serves the engines from now on."""
@@ -129,12 +133,14 @@ class Network(NetworkMatches, Streams):
             try:
                 stream = self.make_outgoing(local, process, host)
             except LunarError as error:
-                self._put_off(local, process, remote, error, lambda: self.send(local, process, remote))
+                self.refusals.put_off(local, process, remote, error, lambda: self.send(local, process, remote))
                 return
             self.outgoing[key], self.processes[key] = stream, process
-        self._settle(local.info.id, remote.id)
+        self.refusals.settle(local.info.id, remote.id)
         stream.remotes[remote.id] = remote
         self._changed(stream)
+        if self.reach.reasons(process):
+            self.note_routes()
 
     def receive(
         self, local: LocalSubscription, process: RemoteProcess, remote: EndpointInfo, terms: MatchTerms
@@ -151,11 +157,15 @@ class Network(NetworkMatches, Streams):
             try:
                 stream = self.make_incoming(remote, process, host)
             except LunarError as error:
-                self._put_off(local, process, remote, error, lambda: self.receive(local, process, remote, terms))
+                self.refusals.put_off(
+                    local, process, remote, error, lambda: self.receive(local, process, remote, terms)
+                )
                 return
             self.incoming[key], self.processes[key] = stream, process
-        self._settle(local.info.id, remote.id)
+        self.refusals.settle(local.info.id, remote.id)
         stream.add(local, terms)
+        if self.reach.reasons(process):
+            self.note_routes()
 
     def local_removed(self, endpoint_id: str) -> None:
         """See `NetworkMatches`."""
@@ -248,47 +258,20 @@ class Network(NetworkMatches, Streams):
     def _why_none(self, publisher: EndpointInfo, subscription: EndpointInfo) -> str:
         return str(self.selections[publisher.id, subscription.id])
 
+    def _reconsider(self, process: RemoteProcess) -> None:
+        self.moves.reconsider(process)
+        self.note_routes()
+
+    def note_routes(self) -> None:
+        """See `Streams`."""
+        self._accounts.note()
+
     def _forget_selections(self, endpoint_id: str) -> None:
-        self.moves.forget(endpoint_id)
+        if self.moves.forget(endpoint_id):
+            self.note_routes()
         for pair in [pair for pair in self.selections if endpoint_id in pair]:
             del self.selections[pair]
-        for own_id, their_id in [pair for pair in self._refusals if endpoint_id in pair]:
-            self._settle(own_id, their_id)
-
-    # ---- refusing -------------------------------------------------------------------------------------------------
-
-    def _put_off(
-        self,
-        local: LocalPublisher | LocalSubscription,
-        process: RemoteProcess,
-        remote: EndpointInfo,
-        error: LunarError,
-        again: Callable[[], object],
-    ) -> None:
-        """Tells both sides why there is no match, and tries again: keys may be allowed and limits raised meanwhile."""
-        pair = (local.info.id, remote.id)
-        reason = (error.reason if isinstance(error, PeerFault) else str(error)) or type(error).__name__
-        if self._refusals.get(pair) != reason:
-            self._refusals[pair] = reason
-            local.notify(events.NoTransport(local.info, remote, reason))
-            self._refuse(*pair, reason)
-
-        def retry() -> None:
-            if self._refusals.get(pair) and process.endpoints.get(remote.id) is remote:
-                again()
-
-        self._control.call_later(_TRY_AGAIN_S, retry)
-
-    def _settle(self, own_id: str, their_id: str) -> None:
-        if self._refusals.pop((own_id, their_id), None) is not None:
-            self._refuse(own_id, their_id, "")
-
-    def refused(self, process: RemoteProcess, their_id: str, own_id: str, reason: str) -> None:
-        """A process says why an endpoint of its own does not match one that may be ours."""
-        local = self._matchmaker.publishers.get(own_id) or self._matchmaker.subscriptions.get(own_id)
-        remote = process.endpoints.get(their_id)
-        if local is not None and remote is not None:
-            local.notify(events.NoTransport(local.info, remote, f"{process.host} says: {reason}"))
+        self.refusals.forget(endpoint_id)
 
     # ---- failing --------------------------------------------------------------------------------------------------
 

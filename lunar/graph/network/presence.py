@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lunar.graph.endpoints import LocalPublisher, LocalSubscription
     from lunar.graph.matchmaker import Matchmaker
     from lunar.graph.network.remote import RemoteProcess
+    from lunar.graph.routes import Route
     from lunar.graph.schemas import OwnSchemas
     from lunar.graph.waiting import Bells
 
@@ -86,6 +87,7 @@ class Presence:
         schemas: What is told of this process's types.
         faulted: Called with the name of a process that broke the rules, and the reason.
         announced: Called when others can be used than before, with what is announced now.
+        announce_routes: See `Network`.
 
     Attributes:
         missing: Why transports cannot be used, by name.
@@ -109,6 +111,7 @@ class Presence:
         schemas: OwnSchemas,
         faulted: Callable[[str, str], object],
         announced: Callable[[tuple[TransportInfo, ...]], object],
+        announce_routes: Callable[[tuple[Route, ...]], object],
     ) -> None:
         self._control, self._matchmaker, self._schemas = control, matchmaker, schemas
         self._config, self._id, self._surroundings, self._bells = config, participant_id, surroundings, bells
@@ -147,6 +150,7 @@ class Presence:
                 faulted,
                 self._refuse,
                 self._tell_unreachable,
+                announce_routes,
             )
             record = {
                 "id": participant_id,
@@ -164,7 +168,7 @@ class Presence:
                 matchmaker,
                 self.network.forget,
                 faulted,
-                self.network.refused,
+                self.network.refusals.heard,
                 self.network.reach.heard,
             )
             self.signs = Signs(control, self.board)

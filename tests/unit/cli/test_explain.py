@@ -92,7 +92,8 @@ def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert (told["topic"], told["imagined"]) == ("/chatter", False)
     assert [info["name"] for info in told["installed"]] == ["shm", "zmq", "dds"]
     pairs = told["pairs"]
-    assert set(pairs[0]) == {"publisher", "subscription", "matched", "disagreement", "transport", "selected", "reasons"}
+    keys = {"publisher", "subscription", "matched", "disagreement", "transport", "selected", "reasons", "route"}
+    assert set(pairs[0]) == keys
     assert [(pair["matched"], pair["transport"], pair["selected"]) for pair in pairs] == [
         (True, "shm", "shm"),
         (True, "zmq", "zmq"),

@@ -185,6 +185,7 @@ def test_json_of_a_list_is_an_array(set_graph: SetGraph, capsys: pytest.CaptureF
         "host",
         "host_key",
         "transports",
+        "routes",
         "endpoints",
     }
 

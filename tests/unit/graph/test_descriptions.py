@@ -100,9 +100,9 @@ def test_refuses_a_snapshot_that_is_no_mapping() -> None:
 
 @pytest.mark.parametrize("described", [TALKS, NODE, PEER, SNAPSHOT])
 def test_refuses_a_missing_field(described: EndpointInfo | NodeInfo | PeerInfo | GraphSnapshot) -> None:
-    # QoS has defaults for all of its fields, full_name is derived, and who says nothing of transports and hosts has
-    # what every process has; everything else is needed.
-    for key in described.to_dict().keys() - {"full_name", "host", "host_key", "transports"}:
+    # QoS has defaults for all of its fields, full_name is derived, and who says nothing of transports, routes and
+    # hosts has what every process has; everything else is needed.
+    for key in described.to_dict().keys() - {"full_name", "host", "host_key", "transports", "routes"}:
         data = {name: value for name, value in described.to_dict().items() if name != key}
         with pytest.raises(PeerFault, match=f"'{key}'"):
             type(described).from_dict(data)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["GRACE_S", "SendingEnd"]
 
 # So long a lost connection is nobody else's business: most are made again by then.
-GRACE_S: Final = 1.0
+GRACE_S: Final = 0.5
 # From here on a copy costs more than a frame of its own.
 _LARGE_BYTES: Final = 64 * 1024
 # However much a receiver grants, no more than this waits for it here.

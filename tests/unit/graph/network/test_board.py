@@ -12,6 +12,7 @@ from lunar.graph.descriptions import EndpointInfo, NodeInfo
 from lunar.graph.matchmaker import Matchmaker
 from lunar.graph.network.board import Board
 from lunar.graph.network.remote import RemoteProcess
+from lunar.graph.routes import Route
 from lunar.graph.transports import TransportInfo
 from lunar.qos import QoS
 
@@ -193,6 +194,12 @@ def test_who_posts_nonsense_is_left_alone(around: Surroundings, record: object) 
         {"kind": "sign"},
         {"kind": "sign", "publisher": "1" * 32, "age_ns": -1},
         {"kind": []},
+        {"kind": "unreachable"},
+        {"kind": "unreachable", "process": OURS, "transport": "../zmq", "reason": "x"},
+        {"kind": "unreachable", "process": OURS, "transport": "zmq", "reason": "\x1b"},
+        process(transports=1),
+        process(id="2a" * 16),
+        process(host_key="2b" * 16),
     ],
 )
 def test_who_posts_nonsense_later_is_gone(around: Surroundings, record: object) -> None:
@@ -202,6 +209,59 @@ def test_who_posts_nonsense_later_is_gone(around: Surroundings, record: object) 
     assert len(around.faults) == 1
     assert not around.board.processes
     assert [each.id for each in around.gone] == [THEIRS]
+
+
+def test_a_process_may_have_other_transports_than_before(around: Surroundings) -> None:
+    around.hear(b"p", process())
+    around.hear(b"n", {"kind": "node", "node": NodeInfo("n", "/", 7, 3).to_dict()})
+    around.hear(b"e", endpoint())
+    around.hear(b"p", process())
+    assert around.changed == []
+    failed = TransportInfo("zmq", ZMQ.capabilities, "it has failed")
+    around.hear(b"p", process(transports=[failed.to_dict()], addresses={}))
+    [known] = around.board.processes.values()
+    assert around.changed == [known]
+    assert (known.transports, known.addresses) == ((failed,), {})
+    assert known.nodes["/n"].transports == (failed,)
+    assert len(around.endpoints) == 1
+    around.hear(b"p", process(addresses={"zmq": {"port": 2}}))
+    assert around.changed == [known, known]
+    assert known.addresses == {"zmq": {"port": 2}}
+
+
+def test_a_process_may_say_that_it_does_not_reach_us(around: Surroundings) -> None:
+    cut = {"kind": "unreachable", "process": OURS, "transport": "zmq", "reason": "the cable is out"}
+    around.hear(b"u", cut)
+    around.hear(b"p", process())
+    [known] = around.board.processes.values()
+    assert known.unreachable == {"zmq": "the cable is out"}
+    around.hear(b"v", {**cut, "process": "3a" * 16, "transport": "dds"})
+    assert known.unreachable == {"zmq": "the cable is out"}
+    assert around.changed == [known]
+    around.lose(b"v")
+    around.lose(b"u")
+    assert known.unreachable == {}
+    assert around.changed == [known, known]
+
+
+def test_a_node_may_be_posted_again(around: Surroundings) -> None:
+    route = Route("02" * 16, "03" * 16, "dds", {"zmq": "the cable is out"}, "zmq", "the cable is out", 0.5, 1)
+    around.hear(b"p", process())
+    for node in (NodeInfo("n", "/", 7, 3), NodeInfo("n", "/", 7, 3, routes=(route,))):
+        around.hear(b"n", {"kind": "node", "node": node.to_dict()})
+    [known] = around.board.processes.values()
+    assert [node.routes for node in known.nodes.values()] == [(route,)]
+
+
+def test_what_we_say_of_ourselves_can_be_changed(around: Surroundings) -> None:
+    around.board.introduce()
+    around.board.introduce_again({"transports": [ZMQ.to_dict()]})
+    [told] = around.script.posted.values()
+    assert (told["kind"], told["id"], told["transports"]) == ("process", OURS, [ZMQ.to_dict()])
+    around.board.post_unreachable(THEIRS, "zmq", "the cable\nis out")
+    assert around.script.posted[list(around.script.posted)[1]]["reason"] == "the cable is out"
+    around.board.post_unreachable(THEIRS, "zmq", "")
+    assert len(around.script.posted) == 1
 
 
 def test_an_endpoint_is_announced_once(around: Surroundings) -> None:

@@ -103,7 +103,7 @@ def test_without_room_the_sender_stops_and_goes_on_later(both: BothEnds, monkeyp
 def test_a_short_cut_is_nobodys_business(both: BothEnds):
     both.send()
     both.cut()
-    both.tick(0.5)
+    both.tick(0.3)
     assert not both.send()
     both.connect()
     both.settle()

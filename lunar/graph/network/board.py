@@ -29,7 +29,7 @@ _MAX_EARLY: Final = 10_000
 _MAX_REASON: Final = 500
 _MAX_NS: Final = 2**63 - 1
 # Of these what is posted again under the same key is only their first word repeated.
-_SAID_ONCE: Final = frozenset({"node", "schema", "endpoint", "refusal"})
+_SAID_ONCE: Final = frozenset({"schema", "endpoint", "refusal"})
 # What is known of a node from the process that posts it.
 _SAID_BY_PROCESS: Final = frozenset({"host", "host_key", "transports"})
 

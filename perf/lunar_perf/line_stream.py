@@ -48,27 +48,36 @@ class LineStream:
         """The numeric address that the other side reaches."""
         return str((self._writer.get_extra_info("sockname") or ("?",))[0])
 
-    async def read(self, within_s: float | None = None) -> Message:
-        """The next message but beats.
-
-        Args:
-            within_s: how long to wait, from the last beat; default: as long as the other side may say nothing.
+    async def answer(self) -> Message:
+        """The next message, in the part of the conversation in which nobody beats yet.
 
         Raises:
-            Gone: the other side has closed the connection, or the time is over.
+            Gone: the other side has closed the connection, or said nothing for too long.
+            WireError: what came is no message, or a beat.
+        """
+        message = await self._read_any()
+        if isinstance(message, Beat):
+            raise WireError("beat at the wrong time")
+        return message
+
+    async def read(self) -> Message:
+        """The next message but beats, for as long as they come.
+
+        Raises:
+            Gone: the other side has closed the connection, or said nothing for too long.
             WireError: what came is no message, or too much came.
         """
         while True:
-            message = await self._read_any(self._silence_s if within_s is None else within_s)
+            message = await self._read_any()
             if not isinstance(message, Beat):
                 return message
 
-    async def _read_any(self, within_s: float) -> Message:
+    async def _read_any(self) -> Message:
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(self._silence_s):
                 line = await self._reader.readline()
         except TimeoutError as error:
-            raise Gone(f"said nothing for {within_s:g} s") from error
+            raise Gone(f"said nothing for {self._silence_s:g} s") from error
         except ValueError as error:  # the reader's limit
             raise WireError(f"a line of more than {LONGEST_LINE_BYTES} bytes") from error
         except OSError as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lunar.config import Config
+from lunar.interfaces import usable
 
 
 def network_environment(config: Config, domain: int, other_address: str) -> Mapping[str, str]:
@@ -14,17 +15,30 @@ def network_environment(config: Config, domain: int, other_address: str) -> Mapp
     Args:
         config: this process's settings.
         domain: the run's domain.
-        other_address: where the other host was reached: looked for there too, where multicast does not reach.
+        other_address: where the other host was reached: it is looked for there too, in case multicast does not reach.
+
+    Raises:
+        ConfigError: no interface can be used, or not the one that is wanted.
     """
     peers = list(config.peers)
-    if _is_usable(other_address) and other_address not in peers:
-        peers.append(other_address)
+    peer = peer_address(other_address, [each.address for each in usable(config.interfaces)])
+    if peer and peer not in peers:
+        peers.append(peer)
     return {"LUNAR_RANGE": "network", "LUNAR_DOMAIN": str(domain), "LUNAR_PEERS": ",".join(peers)}
 
 
-def _is_usable(address: str) -> bool:
-    try:
-        # Within one host the transports find each other by themselves; a scope means nothing to a peer's setting.
-        return "%" not in address and not ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
+def peer_address(other: str, own: Sequence[str]) -> str:
+    """The address to look for the other host at, or nothing if it is none that our interfaces can look at.
+
+    Args:
+        other: an address of the other host, numeric.
+        own: the addresses of the interfaces in use.
+    """
+    if "%" in other:
+        return ""  # the scope is this host's own, and multicast reaches as far
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(other)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    # Discovery is of one family. On the loopback interface it looks at its own address by itself.
+    families = {ipaddress.ip_address(each.partition("%")[0]).version for each in own}
+    return str(address) if families == {address.version} and not address.is_loopback else ""

@@ -31,7 +31,8 @@ from lunar_perf.wire import (
 from lunar_perf.work import Role, Work
 
 CONNECT_S: Final = 5.0
-_ANSWER_S: Final = 10.0
+_LAST_WORDS_S: Final = 10.0
+"""Allowed a report to come after its process ended."""
 
 
 class NoServer(RunFailed):
@@ -74,7 +75,7 @@ class RemoteRun:
     def __init__(self, stream: LineStream, server: Server, order: Order, welcome: Welcome, started: Started) -> None:
         self.welcome, self.started = welcome, started
         self.addresses = (stream.own_address, stream.other_address)
-        self._allowed_s = order.work.allowed_s + START_UP_S + _ANSWER_S
+        self._allowed_s = order.work.allowed_s + START_UP_S + _LAST_WORDS_S
         count = order.work.subscribers
         self.ends = [RemoteEnd(self, index, order.role) for index in range(count)]
         self._stream, self._server = stream, server
@@ -164,9 +165,9 @@ async def remote_run(server: Server, role: Role, work: Work, silence_s: float = 
 async def _begin(stream: LineStream, server: Server, order: Order) -> RemoteRun:
     try:
         await stream.write(Hello(PROTOCOL, HostFacts.here()))
-        welcome = _welcomed(server, await stream.read(_ANSWER_S))
+        welcome = _welcomed(server, await stream.answer())
         await stream.write(order)
-        started = await stream.read(_ANSWER_S)
+        started = await stream.answer()
         if isinstance(started, Refused):
             raise NoServer(f"{server} refuses: {started.reason}")
         if not isinstance(started, Started) or len(started.cores) != order.work.subscribers:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from lunar.config import Config
+from lunar.errors import LunarError
 from lunar_perf.checked_fields import WireError
 from lunar_perf.children import START_UP_S, Child, LocalEnd, RunFailed, local_ends
 from lunar_perf.host_facts import HostFacts
@@ -127,7 +128,7 @@ class PerfServer:
     async def _serve(self, stream: LineStream) -> None:
         client = stream.other_address
         try:
-            hello = await stream.read()
+            hello = await stream.answer()
             if not isinstance(hello, Hello):
                 raise WireError("no hello")
             client = f"{hello.host.name} ({client})"
@@ -135,7 +136,7 @@ class PerfServer:
                 await self._refuse(stream, client, self._difference(hello))
                 return
             await stream.write(Welcome(PROTOCOL, self._here, self._config.domain))
-            order = await stream.read()
+            order = await stream.answer()
             if not isinstance(order, Order):
                 raise WireError("no order")
             await self._take(stream, client, order)
@@ -173,15 +174,15 @@ class PerfServer:
 
     async def _measure(self, stream: LineStream, client: str, order: Order) -> bool:
         work, what = order.work, describe(order)
-        environment = network_environment(self._config, self._config.domain, stream.other_address)
         # The first core is left to us, and to whatever else the host does.
         cores = place(work.subscribers).others
-        children = [measured_child("lunar", order.role, core, work, environment) for core in cores]
         self._tell(Notice("started", client, what))
         try:
+            environment = network_environment(self._config, self._config.domain, stream.other_address)
+            children = [measured_child("lunar", order.role, core, work, environment) for core in cores]
             await stream.write(Started(cores, _placement_note(cores, self._here)))
             outcomes = await _run(stream, children, min(work.allowed_s, LONGEST_S) + START_UP_S)
-        except (RunFailed, WireError, OSError) as error:
+        except (RunFailed, WireError, LunarError, OSError) as error:
             reason = f"the client {error}" if isinstance(error, Gone) else str(error)
             self._tell(Notice("failed", client, f"{what}: {presentable(reason)}"))
             await _say(stream, Failed(presentable(_last_line(reason))))

@@ -177,6 +177,14 @@ async def test_who_says_nothing_from_the_beginning_is_hung_up_on(impatient: Stag
     assert "said nothing" in (await impatient.told("refused")).text
 
 
+async def test_nobody_holds_a_place_by_beating_before_the_order(impatient: Stage) -> None:
+    client = await impatient.client()
+    assert isinstance(await client.ask(Hello(PROTOCOL, HERE)), Welcome)
+    answer = await client.ask(Beat())
+    assert isinstance(answer, Refused)
+    assert "beat at the wrong time" in answer.reason
+
+
 async def test_beats_keep_a_run_alive_and_a_flood_ends_it(impatient: Stage) -> None:
     client = await impatient.client()
     assert isinstance(await client.order(), Started)

@@ -1,5 +1,8 @@
 """What the two hosts of a run say to each other: lines of JSON over TCP. No I/O here, only what may be said.
 
+TCP and not Lunar itself: the two have to talk also when Lunar does not get through between them, if only to say so;
+and a connection that breaks is noticed at once.
+
     client                                   server
     hello: protocol, host            ->
                                      <-      welcome: protocol, host, domain;  or refused: protocol, host, reason

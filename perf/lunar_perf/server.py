@@ -184,8 +184,9 @@ class PerfServer:
             outcomes = await _run(stream, children, min(work.allowed_s, LONGEST_S) + START_UP_S)
         except (RunFailed, WireError, LunarError, OSError) as error:
             reason = f"the client {error}" if isinstance(error, Gone) else str(error)
-            self._tell(Notice("failed", client, f"{what}: {presentable(reason)}"))
             await _say(stream, Failed(presentable(_last_line(reason))))
+            # Last: whoever hears of it may ask for the next run at once.
+            self._tell(Notice("failed", client, f"{what}: {presentable(reason)}"))
             return False
         except asyncio.CancelledError:
             await _say(stream, Failed("it was ended"))

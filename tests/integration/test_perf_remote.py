@@ -117,13 +117,19 @@ def test_local_and_remote_results_have_one_schema(loopback: Mapping[str, str]) -
     assert received + lost == sent
 
 
-def test_a_client_that_is_killed_frees_the_server(loopback: Mapping[str, str]) -> None:
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)], ids=["kill", "ctrl-c"])
+def test_a_client_that_is_ended_frees_the_server(
+    loopback: Mapping[str, str], sent: signal.Signals, status: int
+) -> None:
     with serving(start_here, loopback) as served:
         pipe = subprocess.PIPE
         command = [*LUNAR, "perf", "throughput", "--remote", served.address, "--seconds", "60"]
         with subprocess.Popen(command, stdout=pipe, stderr=pipe) as client:
             served.next("started")
-            client.kill()
+            client.send_signal(sent)
+            _, complaint = client.communicate(timeout=20)
+        assert client.returncode == status
+        assert b"Traceback" not in complaint
         # Which of the two depends on what it had not read yet.
         assert re.search("closed the connection|Connection reset", served.next("failed")["text"])
         assert remote(served, "ping-pong", "--count", "5", "--warmup", "1")["count"] == 5

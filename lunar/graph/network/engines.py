@@ -60,8 +60,13 @@ class EngineHost:
         self._pump = Pump(engine.fileno(), control.fileno(), self.serve)
         self._dirty: deque[Flushed] = deque()
         self._due_s = 0.0  # when a timer is set for, monotonic; 0: none
-        self._closed = self._disposed = False
+        self._closed = self._retired = self._disposed = False
         self._carries = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is not served any more."""
+        return self._closed
 
     def start(self) -> None:
         """Serves the engine from now on. Called in the control thread, as `close` is."""
@@ -148,17 +153,24 @@ class EngineHost:
             self._pump.close()
         self._control.post(lambda: self.failed(self, reason))
 
+    def retire(self) -> None:
+        """Has nobody watch its descriptor any more; loops hear of that when they turn next, so it stays open."""
+        with self.lock:
+            if self._retired:
+                return
+            self._retired = self._closed = True
+            self._pump.close()
+            if self._carries:
+                self._bells.remove_pump(self._pump)
+            self._control.unwatch(self.engine.fileno())
+
     def close(self) -> None:
         """Closes the engine."""
         with self.lock:
             if self._disposed:
                 return
-            self._disposed = True
-            failed, self._closed = self._closed, True
-            self._pump.close()
-            if self._carries:
-                self._bells.remove_pump(self._pump)
-            self._control.unwatch(self.engine.fileno())
+            self._disposed, failed = True, self._closed
+            self.retire()
             try:
                 self.engine.close()
             except Exception:

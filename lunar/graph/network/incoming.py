@@ -210,6 +210,11 @@ class IncomingStream(IncomingHandler):
         self._lost_some(self)
 
     @property
+    def has_served(self) -> bool:
+        """Whether the other end has ever begun to send."""
+        return self._started or (self.before is not None and self.before.has_served)
+
+    @property
     def is_left(self) -> bool:
         """Whether its engine is not asked for anything any more."""
         return self._closed

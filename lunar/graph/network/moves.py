@@ -31,6 +31,9 @@ __all__ = ["Change", "Key", "Moves", "Streams"]
 
 _log = logging.getLogger("lunar")
 
+# What a process posts before it closes streams may come after that.
+_CONFIRM_S: Final = 0.05
+
 # Until a stream that could not be opened is tried again.
 _TRY_AGAIN_S: Final = 1.0
 
@@ -68,6 +71,9 @@ class Streams(Protocol):
 
     def cut_off_s(self, process: RemoteProcess, name: str) -> float:
         """How long a transport has had no connection with a process."""
+
+    def exclude(self, process: RemoteProcess, name: str, reason: str) -> None:
+        """A transport does not reach a process."""
 
     def make_outgoing(
         self, local: LocalPublisher, process: RemoteProcess, host: EngineHost, before: OutgoingStream
@@ -114,6 +120,20 @@ class Moves:
         for key, incoming in [item for item in self._streams.incoming.items() if item[0][1] == process.id]:
             self._tried(process, partial(self._consider_incoming, key, incoming, process))
 
+    def suspect(self, stream: OutgoingStream | IncomingStream) -> None:
+        """Nothing is carried: because the stream was closed there, or because there is no connection?"""
+        self._call_later(_CONFIRM_S, partial(self._confirm, stream))
+
+    def _confirm(self, stream: OutgoingStream | IncomingStream) -> None:
+        name = stream.host.name
+        process = self._streams.processes.get((stream.stream.publisher_id, stream.stream.remote_id, name))
+        if process is None or process.closed or stream.is_up or stream.is_left or stream.host.is_closed:
+            return
+        if self._streams.cut_off_s(process, name) > 0:
+            self._streams.exclude(process, name, stream.reason)
+        else:  # the other side may know something that this one had not heard when it chose
+            self.reconsider(process)
+
     def _tried(self, process: RemoteProcess, move: Callable[[], object]) -> None:
         try:
             move()
@@ -128,10 +148,12 @@ class Moves:
         return chosen.pop() if len(chosen) == 1 else None
 
     def _since(self, stream: OutgoingStream | IncomingStream, process: RemoteProcess) -> tuple[str, float | None]:
-        """What served last, and since when nothing does."""
+        """What served last, "" if nothing has, and since when nothing does."""
         name, since_s = self._from.pop(stream, (stream.host.name, None))
         cut_off_s = self._streams.cut_off_s(process, stream.host.name)
         known = [since_s, stream.down_since_s, time.monotonic() - cut_off_s if cut_off_s else None]
+        if not stream.has_served:
+            return "", None
         return name, min((each for each in known if each is not None), default=None)
 
     # ---- outgoing -------------------------------------------------------------------------------------------------
@@ -221,8 +243,8 @@ class Moves:
         after: str,
         since_s: float | None,
     ) -> None:
-        if before == after:
-            return  # its engine was opened anew, or it came back in time
+        if before in ("", after):
+            return  # it had not begun; or its engine was opened anew, or came back in time
         reason = self._streams.why_not(publisher_id, subscription_id, before)
         gap_s = 0.0 if since_s is None else time.monotonic() - since_s
         self.last[publisher_id, subscription_id] = Change(before, reason, gap_s, time.time_ns())

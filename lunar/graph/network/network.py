@@ -48,8 +48,8 @@ _PARK_S: Final = 10.0
 # Between two questions whether it is dead, in which case nobody has to wait.
 _ASK_AGAIN_S: Final = 1.0
 
-# What a process posts before it closes streams may come after that.
-_CONFIRM_S: Final = 0.05
+# Loops that have watched an engine's descriptor let go of it in their next turn; its number must not be another's then.
+_CLOSE_AFTER_S: Final = 0.5
 
 
 class Network(NetworkMatches, Streams):
@@ -94,6 +94,7 @@ class Network(NetworkMatches, Streams):
         announce_routes: Callable[[tuple[Route, ...]], object],
     ) -> None:
         self.hosts = {host.name: host for host in hosts}
+        self._retired: list[EngineHost] = []  # they have failed, and are soon closed
         self.transports = transports
         self._control, self._matchmaker = control, matchmaker
         self._loopback, self._transport, self._pool_bytes = loopback, transport, pool_bytes
@@ -255,6 +256,10 @@ class Network(NetworkMatches, Streams):
         """See `Streams`."""
         return self.reach.cut_off_s(process, name)
 
+    def exclude(self, process: RemoteProcess, name: str, reason: str) -> None:
+        """See `Streams`."""
+        self.reach.exclude(process, name, reason)
+
     def _why_none(self, publisher: EndpointInfo, subscription: EndpointInfo) -> str:
         return str(self.selections[publisher.id, subscription.id])
 
@@ -291,19 +296,14 @@ class Network(NetworkMatches, Streams):
         for incoming in (*self.incoming.values(), *self._parked_incoming.values()):
             if incoming.host is host:
                 incoming.interrupt()
-        host.close()
+        host.retire()
+        self._retired.append(host)
+        self._control.call_later(_CLOSE_AFTER_S, partial(self._close_retired, host))
 
-    def _suspect(self, stream: OutgoingStream | IncomingStream) -> None:
-        """Nothing is carried: because the stream was closed there, or because there is no connection?"""
-        self._control.call_later(_CONFIRM_S, partial(self._confirm, stream))
-
-    def _confirm(self, stream: OutgoingStream | IncomingStream) -> None:
-        name = stream.host.name
-        process = self.processes.get((stream.stream.publisher_id, stream.stream.remote_id, name))
-        if process is None or stream.is_up or stream.is_left or self.hosts.get(name) is not stream.host:
-            return
-        if not process.closed and self.reach.cut_off_s(process, name) > 0:
-            self.reach.exclude(process, name, stream.reason)
+    def _close_retired(self, host: EngineHost) -> None:
+        if host in self._retired:
+            self._retired.remove(host)
+            host.close()
 
     # ---- outgoing -------------------------------------------------------------------------------------------------
 
@@ -335,7 +335,7 @@ class Network(NetworkMatches, Streams):
         if stream.is_up:
             self.moves.begun(stream)
         elif stream.down_since_s is not None:
-            self._suspect(stream)
+            self.moves.suspect(stream)
         if stream.native is not None:
             for remote in list(stream.remotes.values()):
                 if (process, remote.id) not in stream.local.matches:
@@ -385,7 +385,7 @@ class Network(NetworkMatches, Streams):
             partial(self._opened, (publisher.id, process.id, host.name), publisher),
             self._lost_some,
             partial(self._broken, process),
-            self._suspect,
+            self.moves.suspect,
             before,
             self.moves.took_over,
         )
@@ -513,13 +513,13 @@ class Network(NetworkMatches, Streams):
                 left.popitem()[1].close()
         for key in list(self.incoming):
             self._close_incoming(key)
-        for host in self.hosts.values():
+        for host in (*self.hosts.values(), *self._retired):
             host.close()
         self._loopback.close()
 
     def close_after_fork(self) -> None:
         """In a child process: closes its copies of the descriptors."""
-        for host in self.hosts.values():
+        for host in (*self.hosts.values(), *self._retired):
             host.engine.close_after_fork()
         self._loopback.close()
 

@@ -144,6 +144,11 @@ class OutgoingStream(OutgoingHandler):
         return self._is_up
 
     @property
+    def has_served(self) -> bool:
+        """Whether the other end has ever listened."""
+        return self.native is not None
+
+    @property
     def is_left(self) -> bool:
         """Whether its engine is not asked for anything any more."""
         return self._recalled

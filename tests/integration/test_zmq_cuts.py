@@ -3,8 +3,9 @@
 import random
 
 import pytest
+from lunar_zmq import receiving
 
-from tests.integration.zmq_ends import pair
+from tests.integration.zmq_ends import LISTENER, TALKER, pair
 from tests.integration.zmq_proxy import Proxy
 
 
@@ -57,3 +58,20 @@ def test_a_cable_that_is_out_is_noticed_and_nothing_reliable_is_lost():
         both.send_all(iter([b"after"]))
         both.arrived(12)
         assert both.listener.numbers == list(range(1, 13))
+
+
+def test_where_nobody_listens_any_more_no_connection_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(receiving, "GRACE_S", 3600.0)
+    with Proxy() as proxy, pair(via=proxy.endpoint) as both:
+        both.send_all(iter([b"before"]))
+        both.arrived(1)
+        assert (both.listening.cut_off_s(TALKER), both.talking.cut_off_s(LISTENER)) == (0.0, 0.0)
+        proxy.leave()
+        both.driver.until(lambda: both.listener.reasons)
+        assert both.listener.reasons == ["the connection was lost"]
+        assert 0 < both.listening.cut_off_s(TALKER) < 15
+        both.driver.until(lambda: both.talker.reasons)
+        assert both.talking.cut_off_s(LISTENER) > 0
+        both.listening.forget(TALKER)
+        both.talking.forget(LISTENER)
+        assert (both.listening.cut_off_s(TALKER), both.talking.cut_off_s(LISTENER)) == (0.0, 0.0)

@@ -35,6 +35,13 @@ class Proxy:
         with self._lock:
             self._close_all()
 
+    def leave(self) -> None:
+        """Closes all connections, and listens no longer: an engine that is gone."""
+        with self._lock:
+            self._selector.unregister(self._server)
+            self._server.close()
+            self._close_all()
+
     def cut_after(self, size: int) -> None:
         """Closes all connections when so many bytes more were forwarded."""
         with self._lock:

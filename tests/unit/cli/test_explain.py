@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from lunar.cli.main import main
 from lunar.cli.places import HERE, find_place, what_is_here
 from lunar.errors import LunarError
 from lunar.graph.descriptions import EndpointInfo, NodeInfo
+from lunar.graph.routes import Route
 from lunar.graph.transports import HOST_ONLY, TransportInfo
 from lunar.messages.types import RAW_BYTES
 from lunar.qos import QoS
@@ -101,6 +103,29 @@ def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert [EndpointInfo.from_dict(pair["subscription"], host=None).host for pair in pairs] == ["", "mars", "venus"]
     assert [bool(pair["disagreement"]) for pair in pairs] == [False, False, True]
+
+
+def test_a_change_of_transport_is_told(
+    on: Callable[..., NodeInfo], set_graph: SetGraph, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dds = TransportInfo("dds", Capabilities("network", reliable=True))
+    talker, listener = on("", "publisher", None, ZMQ, dds), on("mars", "subscription", None, ZMQ, dds)
+    ids = (talker.endpoints[0].id, listener.endpoints[0].id)
+    cut = {"zmq": "the connection was lost"}
+    earlier = Route(*ids, "zmq", {}, "dds", "zmq is as good and preferred", 0.001, 10**18)
+    later = Route(*ids, "dds", cut, "zmq", "unreachable: the connection was lost", 0.25, 10**18 + 1)
+    set_graph(replace(talker, routes=(later,)), replace(listener, routes=(earlier,)))
+    assert main(["explain", "chatter"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3] == "  match over dds"
+    assert re.fullmatch(
+        r"  changed from zmq at [0-9:]{8}, 0.250 s without service: zmq: unreachable: the connection was lost", lines[4]
+    )
+    assert "    zmq  unreachable: the connection was lost" in lines
+    assert main(["explain", "chatter", "--json"]) == 0
+    [pair] = json.loads(capsys.readouterr().out)["pairs"]
+    assert pair["route"] == later.to_dict()
+    assert (pair["transport"], pair["selected"]) == ("dds", "dds")
 
 
 def test_ends_that_name_different_transports_have_none(

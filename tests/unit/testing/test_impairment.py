@@ -66,6 +66,20 @@ def test_all_can_be_lost() -> None:
     assert (out, line.statistics.lost) == ([], 10)
 
 
+@pytest.mark.parametrize(("blocked", "protocol"), [("tcp", 6), ("udp", 17)])
+def test_one_protocol_can_be_blocked(blocked: str, protocol: int) -> None:
+    line = Line(Impairment(blocks=blocked), 0)
+    for number, passes in ((protocol, False), (1, True)):
+        for packet in (frame(0x0800, 23, number), frame(0x86DD, 20, number)):
+            assert line.push(packet, 0.0) == ([packet] if passes else [])
+    assert (line.statistics.packets, line.statistics.lost) == (4, 2)
+
+
+def test_what_is_blocked_has_to_be_known() -> None:
+    with pytest.raises(ValueError, match="blocks is tcp, udp or nothing, not 'icmp'"):
+        Impairment(blocks="icmp")
+
+
 def test_all_can_be_doubled() -> None:
     out, line = run(Impairment(duplicate=1), 3)
     assert (out, line.statistics.duplicated) == ([0, 0, 1, 1, 2, 2], 3)

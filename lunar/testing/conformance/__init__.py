@@ -62,6 +62,7 @@ _BOTH: Final = (
     ending.closing_an_engine_tells_the_other_ends,
     ending.closing_twice_does_nothing,
     ending.recalling_gives_back_what_has_not_arrived,
+    ending.recalling_one_stream_of_a_publisher_leaves_the_others,
     ending.recalling_works_after_the_other_end_has_closed,
     ending.streams_can_be_opened_again,
     ending.ends_may_be_closed_at_any_time,

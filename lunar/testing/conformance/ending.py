@@ -29,6 +29,7 @@ __all__ = [
     "ends_may_be_closed_at_any_time",
     "forgetting_a_stranger_does_nothing",
     "recalling_gives_back_what_has_not_arrived",
+    "recalling_one_stream_of_a_publisher_leaves_the_others",
     "recalling_works_after_the_other_end_has_closed",
     "streams_can_be_opened_again",
     "unknown_settings_are_refused",
@@ -92,6 +93,26 @@ def recalling_works_after_the_other_end_has_closed(stage: Stage) -> None:
     flow.receiver.close()
     stage.until(lambda: not flow.talker.up, "`disconnected` is called when the receiver's engine was closed")
     _recall(stage, flow, 0)
+
+
+def recalling_one_stream_of_a_publisher_leaves_the_others(stage: Stage) -> None:
+    """They may share what carries them; but what was not given to a stream is not its own to give back."""
+    sender = stage.host()
+    one = stage.connect(sender)
+    other = stage.connect(sender, publisher_id=one.publisher_id)
+    stage.send(one, 5)
+    stage.send(other, 5)
+    for flow in (one, other):
+        stage.settle(flow)
+    arrived = other.talker.sequence
+    other.listener.full = True
+    stage.send(other, 3)
+    stage.send(one, 6)
+    _recall(stage, other, arrived)
+    stage.send(one, 5)
+    stage.settle(one)
+    if stage.reliable:
+        one.listener.received_in_full(one.talker.sequence)
 
 
 def _recall(stage: Stage, flow: Flow, arrived: int) -> None:

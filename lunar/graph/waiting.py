@@ -103,6 +103,9 @@ class Bells:
                     _adopt(loop, pump)
             elif loop is not None:
                 loop.add_reader(waiter.fileno(), _woken, waiter)
+            else:
+                for pump in self._pumps:
+                    waiter.adopt_pump(pump)
         except BaseException:
             self.close_waiter(waiter)
             raise
@@ -158,9 +161,11 @@ class Bells:
                 waiter.unwatch(fd)
 
     def add_pump(self, pump: Pump) -> None:
-        """Idle loops of ours serve it from now on."""
+        """Idle loops of ours, and threads that wait, serve it from now on."""
         with self._lock:
             self._pumps.append(pump)
+            for waiter in self._of_threads():
+                waiter.adopt_pump(pump)
             for loop in self._by_loop:
                 _in_loop(loop, partial(_adopt, loop, pump))
 
@@ -168,8 +173,14 @@ class Bells:
         """It is about to close."""
         with self._lock:
             self._pumps.remove(pump)
+            for waiter in self._of_threads():
+                waiter.release_pump(pump)
+                waiter.kick()  # it may sleep on the descriptor
             for loop in self._by_loop:
                 _in_loop(loop, partial(_release, loop, pump))
+
+    def _of_threads(self) -> set[Waiter]:
+        return self._waiters - set(self._by_loop.values())
 
     def kick_all(self) -> None:
         """Something changed that waiters may wait for: all look again."""

@@ -289,7 +289,8 @@ void source_end_wait(Source *source);
 bool waiter_any_ready(Waiter *waiter, Source *single);
 /* Look at `single`, or at all that the waiter's signals await: 1 something is ready, 0 not, -1 exception. */
 int waiter_spin_for(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd);
-uint64_t waiter_spin_ns(const Waiter *waiter); /* the longest bound of what is awaited */
+bool waiter_glance(Waiter *waiter, Source *single, uint64_t spin_ns); /* a short spin, with the interpreter lock */
+uint64_t waiter_spin_bound(const Waiter *waiter, uint64_t spin_ns); /* longer where a network may bring something */
 
 /* waiter.c */
 lunar_bell *waiter_bell(Waiter *waiter);
@@ -299,16 +300,19 @@ Waiter *waiter_of_running_loop(void);   /* new reference */
 Waiter *waiter_of_this_thread(void);    /* new reference */
 
 /* pump.c */
-void pump_lend(Pump *pump);
-void pump_take_back(Pump *pump);
-int pump_serve(Pump *pump);
+#define MOST_PUMPS 8 /* that are borrowed at once */
+struct pollfd;
+PyObject *waiter_adopt_pump(Waiter *waiter, PyObject *pump);
+PyObject *waiter_release_pump(Waiter *waiter, PyObject *pump);
+void waiter_drop_pumps(Waiter *waiter);
+int waiter_borrow(Waiter *waiter, Pump **borrowed); /* [MOST_PUMPS] how many; all or none */
+void waiter_give_back(Pump **borrowed, int count);
+unsigned long waiter_poll_pumps(const Waiter *waiter, struct pollfd *descriptors); /* [MOST_PUMPS] how many */
+int waiter_serve_pumps(Waiter *waiter, const struct pollfd *descriptors, int count); /* how many, or -1 */
 
 /* idle.c */
 int waiter_wait_inline(Waiter *waiter); /* 1 something is ready, 0 not, -1 exception */
 bool waiter_is_quiet(Waiter *waiter, const Signal *but); /* the loop has nothing to do, nor anybody but that one */
-PyObject *waiter_adopt_pump(Waiter *waiter, PyObject *pump);
-PyObject *waiter_release_pump(Waiter *waiter, PyObject *pump);
-void waiter_drop_pumps(Waiter *waiter);
 
 /* signal.c */
 Signal *signal_new(Waiter *waiter, Source *source, uint64_t ticket);

@@ -9,7 +9,6 @@
 
 #include "bus.h"
 
-#define MOST_PUMPS 8
 #define ROUNDS 8 /* of serving what brings nothing that anybody waits for */
 #define BLOCKED_RECHECK_NS UINT64_C(10000000) /* see waiter.c */
 
@@ -29,7 +28,7 @@ static bool is_idle(Waiter *self, uint64_t *until_ns) {
 }
 
 static int spin(Waiter *self, uint64_t until_ns) {
-    uint64_t now = now_ns(), limit_ns = waiter_spin_ns(self);
+    uint64_t now = now_ns(), limit_ns = waiter_spin_bound(self, self->spin_ns);
     if (!limit_ns || until_ns <= now)
         return 0;
     if (until_ns - now < limit_ns)
@@ -71,39 +70,19 @@ static int sleep_on(Waiter *self, struct pollfd *descriptors, nfds_t count, uint
     return PyErr_CheckSignals();
 }
 
-/* Serve the pumps that are ready: how many, or -1. */
-static int serve_ready(Waiter *self, const struct pollfd *descriptors, Py_ssize_t count) {
-    int served = 0;
-    for (Py_ssize_t i = 0; i < count && i < self->pump_count; i++) {
-        Pump *pump = self->pumps[i];
-        if (!descriptors[i].revents || descriptors[i].fd != pump->fd)
-            continue;
-        Py_INCREF(pump);
-        int failed = pump_serve(pump);
-        Py_DECREF(pump);
-        if (failed)
-            return -1;
-        served++;
-    }
-    return served;
-}
-
 /* Wait once: how many pumps were served, 0 if anything else ended it, -1 exception. */
 static int wait_for_pumps(Waiter *self, uint64_t until_ns) {
     struct pollfd descriptors[1 + MOST_PUMPS] = {{.fd = self->outer_fd, .events = POLLIN}};
-    Py_ssize_t count = self->pump_count;
-    for (Py_ssize_t i = 0; i < count; i++)
-        descriptors[1 + i] = (struct pollfd){.fd = self->pumps[i]->fd, .events = POLLIN};
+    int count = (int)waiter_poll_pumps(self, descriptors + 1);
     int result = spin(self, until_ns);
     if (result == 0)
         result = sleep_on(self, descriptors, 1 + (nfds_t)count, until_ns);
-    return result ? result > 0 ? 0 : result : serve_ready(self, descriptors + 1, count);
+    return result ? result > 0 ? 0 : result : waiter_serve_pumps(self, descriptors + 1, count);
 }
 
 static int wait_with_pumps(Waiter *self, uint64_t until_ns) {
     if (waits_for_room(self) && now_ns() + BLOCKED_RECHECK_NS < until_ns)
         until_ns = now_ns() + BLOCKED_RECHECK_NS;
-    self->kicked = 0;
     for (int rounds = 0; rounds < ROUNDS; rounds++) {
         int served = wait_for_pumps(self, until_ns);
         if (served < 0)
@@ -120,20 +99,13 @@ int waiter_wait_inline(Waiter *self) {
     uint64_t until_ns;
     if (!is_idle(self, &until_ns))
         return 0;
-    if (!self->pump_count || self->pump_count > MOST_PUMPS)
-        return spin(self, until_ns);
+    self->kicked = 0;
+    if (self->pump_count && waiter_glance(self, NULL, self->spin_ns))
+        return 1;
     Pump *borrowed[MOST_PUMPS];
-    Py_ssize_t count = self->pump_count;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        Py_INCREF(self->pumps[i]);
-        borrowed[i] = self->pumps[i];
-        pump_lend(borrowed[i]);
-    }
-    int found = wait_with_pumps(self, until_ns);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        pump_take_back(borrowed[i]);
-        Py_DECREF(borrowed[i]);
-    }
+    int count = waiter_borrow(self, borrowed);
+    int found = count ? wait_with_pumps(self, until_ns) : spin(self, until_ns);
+    waiter_give_back(borrowed, count);
     return found;
 }
 
@@ -146,37 +118,4 @@ bool waiter_is_quiet(Waiter *self, const Signal *but) {
             return false;
     struct pollfd outer = {.fd = self->outer_fd, .events = POLLIN};
     return poll(&outer, 1, 0) == 0;
-}
-
-PyObject *waiter_adopt_pump(Waiter *self, PyObject *argument) {
-    if (!PyObject_TypeCheck(argument, Pump_Type)) {
-        PyErr_SetString(PyExc_TypeError, "not a Pump");
-        return NULL;
-    }
-    Pump **pumps = PyMem_Realloc(self->pumps, (size_t)(self->pump_count + 1) * sizeof *pumps);
-    if (!pumps)
-        return PyErr_NoMemory();
-    Py_INCREF(argument);
-    pumps[self->pump_count++] = (Pump *)argument;
-    self->pumps = pumps;
-    Py_RETURN_NONE;
-}
-
-PyObject *waiter_release_pump(Waiter *self, PyObject *argument) {
-    for (Py_ssize_t i = 0; i < self->pump_count; i++)
-        if ((PyObject *)self->pumps[i] == argument) {
-            self->pumps[i] = self->pumps[--self->pump_count];
-            Py_DECREF(argument);
-            break;
-        }
-    Py_RETURN_NONE;
-}
-
-void waiter_drop_pumps(Waiter *self) {
-    while (self->pump_count > 0) {
-        Pump *pump = self->pumps[--self->pump_count];
-        Py_DECREF(pump);
-    }
-    PyMem_Free(self->pumps);
-    self->pumps = NULL;
 }

@@ -4,6 +4,7 @@
  * waits for samples borrows it: then the sample is taken where it is wanted, and no other thread wakes for it.
  * Borrowing costs two system calls, which is why it is done here and not in Python.
  */
+#include <poll.h>
 #include <sys/epoll.h>
 
 #include "bus.h"
@@ -35,17 +36,17 @@ static void watch(Pump *self, uint32_t events) {
         (void)epoll_ctl(self->watcher, EPOLL_CTL_MOD, self->fd, &event); /* fails if it is not watched any more */
 }
 
-void pump_lend(Pump *self) {
+static void pump_lend(Pump *self) {
     if (++self->lent == 1)
         watch(self, 0);
 }
 
-void pump_take_back(Pump *self) {
+static void pump_take_back(Pump *self) {
     if (--self->lent == 0)
         watch(self, EPOLLIN);
 }
 
-int pump_serve(Pump *self) {
+static int pump_serve(Pump *self) {
     if (self->closed)
         return 0;
     PyObject *result = PyObject_CallNoArgs(self->serve);
@@ -95,6 +96,85 @@ static void pump_dealloc(Pump *self) {
     PyObject_GC_Del(self);
     Py_DECREF(type);
 }
+
+/* Of a waiter ----------------------------------------------------------------------------------------------- */
+
+PyObject *waiter_adopt_pump(Waiter *self, PyObject *argument) {
+    if (!PyObject_TypeCheck(argument, Pump_Type)) {
+        PyErr_SetString(PyExc_TypeError, "not a Pump");
+        return NULL;
+    }
+    Pump **pumps = PyMem_Realloc(self->pumps, (size_t)(self->pump_count + 1) * sizeof *pumps);
+    if (!pumps)
+        return PyErr_NoMemory();
+    Py_INCREF(argument);
+    pumps[self->pump_count++] = (Pump *)argument;
+    self->pumps = pumps;
+    Py_RETURN_NONE;
+}
+
+PyObject *waiter_release_pump(Waiter *self, PyObject *argument) {
+    for (Py_ssize_t i = 0; i < self->pump_count; i++)
+        if ((PyObject *)self->pumps[i] == argument) {
+            self->pumps[i] = self->pumps[--self->pump_count];
+            Py_DECREF(argument);
+            break;
+        }
+    Py_RETURN_NONE;
+}
+
+void waiter_drop_pumps(Waiter *self) {
+    while (self->pump_count > 0) {
+        Pump *pump = self->pumps[--self->pump_count];
+        Py_DECREF(pump);
+    }
+    PyMem_Free(self->pumps);
+    self->pumps = NULL;
+}
+
+int waiter_borrow(Waiter *self, Pump **borrowed) {
+    if (self->pump_count > MOST_PUMPS)
+        return 0; /* their watchers see to them */
+    for (Py_ssize_t i = 0; i < self->pump_count; i++) {
+        Py_INCREF(self->pumps[i]);
+        borrowed[i] = self->pumps[i];
+        pump_lend(borrowed[i]);
+    }
+    return (int)self->pump_count;
+}
+
+void waiter_give_back(Pump **borrowed, int count) {
+    for (int i = 0; i < count; i++) {
+        pump_take_back(borrowed[i]);
+        Py_DECREF(borrowed[i]);
+    }
+}
+
+unsigned long waiter_poll_pumps(const Waiter *self, struct pollfd *descriptors) {
+    if (self->pump_count > MOST_PUMPS)
+        return 0;
+    for (Py_ssize_t i = 0; i < self->pump_count; i++)
+        descriptors[i] = (struct pollfd){.fd = self->pumps[i]->fd, .events = POLLIN};
+    return (unsigned long)self->pump_count;
+}
+
+int waiter_serve_pumps(Waiter *self, const struct pollfd *descriptors, int count) {
+    int served = 0;
+    for (int i = 0; i < count && i < self->pump_count; i++) {
+        Pump *pump = self->pumps[i];
+        if (!descriptors[i].revents || descriptors[i].fd != pump->fd)
+            continue;
+        Py_INCREF(pump);
+        int failed = pump_serve(pump);
+        Py_DECREF(pump);
+        if (failed)
+            return -1;
+        served++;
+    }
+    return served;
+}
+
+/* The type --------------------------------------------------------------------------------------------------- */
 
 static PyMemberDef members[] = {{"lent", T_INT, offsetof(Pump, lent), READONLY, "How many have borrowed it."}, {NULL}};
 static PyMethodDef methods[] = {

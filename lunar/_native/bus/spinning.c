@@ -13,6 +13,7 @@
 #include "bus.h"
 
 #define LOCKED_SPIN_NS UINT64_C(20000)     /* with the interpreter lock */
+#define GLANCE_NS UINT64_C(5000)           /* before engines are borrowed, which costs system calls */
 #define OTHER_EVENTS_NS UINT64_C(5000)     /* between looks at the loop's other descriptors */
 #define LOOKS_PER_CLOCK 32
 #define GREEDY_NS UINT64_C(1000000)
@@ -79,12 +80,14 @@ bool waiter_any_ready(Waiter *waiter, Source *single) {
     return false;
 }
 
-static bool other_events(int outer_fd) {
-    struct pollfd descriptor = {.fd = outer_fd, .events = POLLIN};
-    return outer_fd >= 0 && poll(&descriptor, 1, 0) > 0;
+/* Of the loop's descriptors, among which the engines' are, or, for a thread, of the engines'. */
+static bool other_events(int outer_fd, struct pollfd *engines, nfds_t count) {
+    struct pollfd outer = {.fd = outer_fd, .events = POLLIN};
+    return outer_fd >= 0 ? poll(&outer, 1, 0) > 0 : count && poll(engines, count, 0) > 0;
 }
 
-static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns, int outer_fd) {
+static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns, int outer_fd, struct pollfd *engines,
+                          nfds_t count) {
     uint64_t next_look = now_ns() + OTHER_EVENTS_NS;
     for (;;) {
         for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
@@ -98,13 +101,13 @@ static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns,
         uint64_t now = now_ns();
         if (now >= until_ns)
             return false;
-        if (waiter->pump_count || now >= next_look) {
-            if (other_events(outer_fd))
+        if (count || now >= next_look) {
+            if (other_events(outer_fd, engines, count))
                 return false;
             next_look = now + OTHER_EVENTS_NS;
         }
         /* A sample from elsewhere comes through a thread of the transport's, which may share our core. */
-        if (waiter->pump_count)
+        if (count)
             (void)sched_yield();
     }
 }
@@ -122,7 +125,7 @@ static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd)
         }
         now = now_ns();
         if (now >= next_look) {
-            if (other_events(outer_fd))
+            if (other_events(outer_fd, NULL, 0))
                 return 0;
             next_look = now + OTHER_EVENTS_NS;
         }
@@ -137,8 +140,10 @@ static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd)
         for (Signal *signal = waiter->first; signal && !failed; signal = signal->next)
             failed = watch_source(&all, (Source *)signal->source);
     if (!failed && !(found = waiter_any_ready(waiter, single))) {
+        struct pollfd engines[MOST_PUMPS];
+        nfds_t count = waiter_poll_pumps(waiter, engines);
         Py_BEGIN_ALLOW_THREADS;
-        found = spin_unlocked(waiter, &all, start + limit_ns, outer_fd);
+        found = spin_unlocked(waiter, &all, start + limit_ns, outer_fd, engines, count);
         Py_END_ALLOW_THREADS;
     }
     for (Py_ssize_t i = 0; i < all.count; i++)
@@ -151,8 +156,20 @@ static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd)
     return found;
 }
 
-uint64_t waiter_spin_ns(const Waiter *waiter) {
-    return waiter->pump_count && waiter->spin_ns < GREEDY_NS ? PUMPED * waiter->spin_ns : waiter->spin_ns;
+bool waiter_glance(Waiter *waiter, Source *single, uint64_t spin_ns) {
+    uint64_t until = spin_ns ? now_ns() + (spin_ns < GLANCE_NS ? spin_ns : GLANCE_NS) : 0;
+    do {
+        for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
+            if (waiter_any_ready(waiter, single) || waiter->kicked)
+                return true;
+            lunar_cpu_relax();
+        }
+    } while (now_ns() < until);
+    return false;
+}
+
+uint64_t waiter_spin_bound(const Waiter *waiter, uint64_t spin_ns) {
+    return waiter->pump_count && spin_ns < GREEDY_NS ? PUMPED * spin_ns : spin_ns;
 }
 
 int waiter_spin_for(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd) {

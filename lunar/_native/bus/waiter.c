@@ -124,6 +124,8 @@ static int sleep_until(Waiter *waiter, uint64_t deadline_ns) {
         return -1;
     }
     waiter->asleep = 1;
+    struct pollfd descriptors[1 + MOST_PUMPS] = {{.fd = waiter->epoll, .events = POLLIN}};
+    nfds_t pumps = waiter_poll_pumps(waiter, descriptors + 1);
     Py_BEGIN_ALLOW_THREADS;
     uint64_t now = now_ns();
     struct timespec timeout = {0};
@@ -131,8 +133,7 @@ static int sleep_until(Waiter *waiter, uint64_t deadline_ns) {
         timeout.tv_sec = (time_t)((deadline_ns - now) / 1000000000u);
         timeout.tv_nsec = (long)((deadline_ns - now) % 1000000000u);
     }
-    struct pollfd descriptor = {.fd = waiter->epoll, .events = POLLIN};
-    count = ppoll(&descriptor, 1, deadline_ns == UINT64_MAX ? NULL : &timeout, &usual);
+    count = ppoll(descriptors, 1 + pumps, deadline_ns == UINT64_MAX ? NULL : &timeout, &usual);
     error = errno;
     pthread_sigmask(SIG_SETMASK, &usual, NULL);
     if (count > 0)
@@ -149,14 +150,18 @@ static int sleep_until(Waiter *waiter, uint64_t deadline_ns) {
         return -1;
     }
     drain(waiter, events, count > 0 ? count : 0);
+    if (waiter_serve_pumps(waiter, descriptors + 1, (int)pumps) < 0)
+        return -1;
     return PyErr_CheckSignals();
 }
 
-int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
+static int block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
     uint64_t now = now_ns();
     if (now >= deadline_ns)
         return 0;
-    uint64_t limit = deadline_ns - now < source->spin_ns ? deadline_ns - now : source->spin_ns;
+    uint64_t limit = waiter_spin_bound(waiter, source->spin_ns);
+    if (deadline_ns - now < limit)
+        limit = deadline_ns - now;
     waiter->kicked = 0;
     int found = limit ? waiter_spin_for(waiter, source, limit, -1) : 0;
     /* A signal that came while we spun has done its part: it would not end the sleep that follows. */
@@ -176,6 +181,17 @@ int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
     }
     lunar_bell_disarm(waiter_bell(waiter));
     return result < 0 ? -1 : 1;
+}
+
+int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
+    waiter->kicked = 0;
+    if (waiter->pump_count && waiter_glance(waiter, source, source->spin_ns))
+        return 1;
+    Pump *borrowed[MOST_PUMPS];
+    int count = waiter_borrow(waiter, borrowed);
+    int result = block(waiter, source, deadline_ns);
+    waiter_give_back(borrowed, count);
+    return result;
 }
 
 /* For event loops ------------------------------------------------------------------------------------------ */
@@ -220,7 +236,7 @@ static PyObject *waiter_spin(Waiter *self, PyObject *const *args, Py_ssize_t cou
         return NULL;
     self->kicked = 0;
     Py_ssize_t fired = dispatch(self);
-    uint64_t spin_ns = waiter_spin_ns(self);
+    uint64_t spin_ns = waiter_spin_bound(self, self->spin_ns);
     if (!fired && spin_ns && limit_s > 0 && !self->spun) {
         uint64_t limit_ns = limit_s * 1e9 < (double)spin_ns ? (uint64_t)(limit_s * 1e9) : spin_ns;
         int found = waiter_spin_for(self, NULL, limit_ns, outer_fd);
@@ -450,7 +466,7 @@ static PyGetSetDef getset[] = {{"blocked", (getter)waiter_blocked, NULL, "Whethe
 static PyMethodDef methods[] = {
     {"adopt", (PyCFunction)waiter_adopt, METH_VARARGS,
      "adopt(outer_fd, ready, timers): the descriptor, the queue and the timers of the loop that it spins for."},
-    {"adopt_pump", (PyCFunction)waiter_adopt_pump, METH_O, "adopt_pump(pump): served by whoever waits, while the loop is idle."},
+    {"adopt_pump", (PyCFunction)waiter_adopt_pump, METH_O, "adopt_pump(pump): served by whoever waits, while there is nothing else to do."},
     {"release_pump", (PyCFunction)waiter_release_pump, METH_O, "release_pump(pump): no longer."},
     {"fileno", (PyCFunction)waiter_fileno, METH_NOARGS, "The descriptor to sleep on: readable after a ring or a kick."},
     {"watch", (PyCFunction)waiter_watch, METH_O, "watch(fd): a link's bell socket wakes this waiter, too."},

@@ -252,3 +252,53 @@ def test_several_who_wait_are_served_in_turn(node: lunar.Node, source: Source) -
                 await asyncio.gather(*waits)
 
     lunar.run(main())
+
+
+def test_a_thread_that_waits_serves_it(node: lunar.Node, source: Source) -> None:
+    pub, sub = node.create_publisher(bytes, "pumped"), node.create_subscription(bytes, "pumped")
+    pub.wait_for_subscribers_blocking(timeout_s=5)
+    source.then = lambda: pub.publish_nowait(b"%d" % source.served)
+    for number in range(1, 31):
+        later = threading.Timer(0.001, source.ring)
+        later.start()
+        assert bytes(sub.receive_blocking(5)) == b"%d" % number
+        later.join()
+    assert source.threads == {threading.get_ident()}
+    assert source.pump.lent == 0
+    with pytest.raises(lunar.TimeoutError):
+        sub.receive_blocking(0.01)
+
+
+def test_what_it_raises_comes_out_of_a_thread_s_wait(node: lunar.Node, source: Source) -> None:
+    sub = node.create_subscription(bytes, "pumped")
+
+    def fail() -> None:
+        raise ValueError("it does not work")
+
+    source.then = fail
+    threading.Timer(0.01, source.ring).start()
+    with pytest.raises(ValueError, match="does not work"):
+        sub.receive_blocking(5)
+    assert source.pump.lent == 0
+
+
+def test_it_may_go_while_a_thread_sleeps_on_it(node: lunar.Node, source: Source) -> None:
+    other = Source()
+    bells = waiting.acquire_bells()
+    pub, sub = node.create_publisher(bytes, "pumped"), node.create_subscription(bytes, "pumped")
+    pub.wait_for_subscribers_blocking(timeout_s=5)
+    with pytest.raises(lunar.TimeoutError):
+        sub.receive_blocking(0)  # from here on this thread has a waiter
+    bells.add_pump(other.pump)
+
+    def leave() -> None:
+        bells.remove_pump(other.pump)
+        other.close()
+        source.ring()
+
+    source.then = lambda: pub.publish_nowait(b"x")
+    later = threading.Timer(0.05, leave)
+    later.start()
+    assert bytes(sub.receive_blocking(5)) == b"x"
+    later.join()
+    waiting.release_bells()

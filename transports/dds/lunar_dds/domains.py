@@ -21,6 +21,24 @@ _PRECONDITION_NOT_MET: Final = -4
 # The library crashes when it has none left. It keeps about ten.
 _NEEDED_TO_START: Final = 32
 
+# A sample goes out in the longest datagrams that UDP has, which IP cuts up: a system call for each packet would take
+# three times as long. What is lost of one is the whole datagram, so what is asked for again has to be shorter:
+# fragments of DDS that each fit into a packet of Ethernet, with all headers. Whole datagrams would be lost again and
+# again, all the more since Linux keeps what has come of a lost one for 30 s, and takes no others in once that is 4 MiB.
+_DATAGRAM_BYTES: Final = 65500
+_LARGE_FRAGMENT_BYTES: Final = 65000
+_ETHERNET_FRAGMENT_BYTES: Final = 1344
+
+# As much as the system gives, up to a quarter of a stream's window; less is no error.
+_RECEIVE_BUFFER: Final = "<SocketReceiveBufferSize max='4MB'/>"
+# By default a gap that was told of is told again after 100 ms only, and of a sample that is missing as a whole one
+# fragment is sent again, the others when they are asked for.
+_REPAIR: Final = (
+    "<NackDelay>10ms</NackDelay>"
+    "<BurstSize><MaxFragsRexmitSample>1000</MaxFragsRexmitSample></BurstSize>"
+    "<MaxQueuedRexmitBytes>8MB</MaxQueuedRexmitBytes><MaxQueuedRexmitMessages>8000</MaxQueuedRexmitMessages>"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -45,20 +63,20 @@ class Setup:
         found = [ipaddress.ip_address(each) for each in self.addresses]
         # Loopback has no multicast: who uses that is found at its own address.
         peers = [*self.peers, *(str(each) for each in found if each.is_loopback)]
-        # Large datagrams halve the work of large samples; where packets can be lost, each loss costs a whole datagram.
-        datagram = 65500 if all(each.is_loopback for each in found) else 14720
+        fragment = _LARGE_FRAGMENT_BYTES if all(each.is_loopback for each in found) else _ETHERNET_FRAGMENT_BYTES
         return (
             "<CycloneDDS><Domain Id='any'><General>"
             f"<Interfaces>{interfaces}</Interfaces>"
             f"<AllowMulticast>{'default' if self.multicast else 'false'}</AllowMulticast>"
             f"{'<Transport>udp6</Transport>' if any(each.version == 6 for each in found) else ''}"
-            f"<MaxMessageSize>{datagram}B</MaxMessageSize><FragmentSize>{datagram - 500}B</FragmentSize>"
+            f"<MaxMessageSize>{_DATAGRAM_BYTES}B</MaxMessageSize><FragmentSize>{fragment}B</FragmentSize>"
             "</General><Discovery><ParticipantIndex>auto</ParticipantIndex>"
             "<MaxAutoParticipantIndex>119</MaxAutoParticipantIndex>"
             f"<Peers>{''.join(f'<Peer Address={quoteattr(each)}/>' for each in peers)}</Peers></Discovery>"
             "<Internal><RediscoveryBlacklistDuration enforce='false'>5s</RediscoveryBlacklistDuration>"
             "<WriterLingerDuration>100ms</WriterLingerDuration>"
-            "<Watermarks><WhcHigh>64MB</WhcHigh><WhcHighInit>4MB</WhcHighInit></Watermarks></Internal>"
+            "<Watermarks><WhcHigh>64MB</WhcHigh><WhcHighInit>4MB</WhcHighInit></Watermarks>"
+            f"{_RECEIVE_BUFFER}{_REPAIR}</Internal>"
             "<Tracing><Verbosity>none</Verbosity></Tracing></Domain></CycloneDDS>"
         )
 

@@ -75,3 +75,20 @@ def test_the_setup_is_well_formed_whatever_an_address_holds() -> None:
     tree = ET.fromstring(Setup(("127.0.0.1",), (peer,), multicast=False).xml())
     assert [each.get("Address") for each in tree.iter("Peer")] == [peer, "127.0.0.1"]
     assert [each.text for each in tree.iter("AllowMulticast")] == ["false"]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_what_is_sent_again_fits_into_a_packet_of_ethernet(address: str) -> None:
+    tree = ET.fromstring(Setup((address,)).xml())
+    (fragment,) = (each.text for each in tree.iter("FragmentSize"))
+    assert fragment is not None
+    ethernet_bytes, ipv6_and_udp_bytes, rtps_bytes = 1500, 40 + 8, 100
+    assert int(fragment.removesuffix("B")) <= ethernet_bytes - ipv6_and_udp_bytes - rtps_bytes
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.1"])
+def test_a_datagram_is_not_longer_than_udp_allows(address: str) -> None:
+    tree = ET.fromstring(Setup((address,)).xml())
+    (datagram,) = (each.text for each in tree.iter("MaxMessageSize"))
+    assert datagram is not None
+    assert int(datagram.removesuffix("B")) <= 65535 - 20 - 8

@@ -140,13 +140,17 @@ class Hosts:
     Args:
         count: How many hosts, 1 to 250.
         networks: How many networks connect them all; each host has an interface in each.
+        direct: Of two hosts: a veth pair from the one to the other, and no bridge in between. That is faster, and
+            has no place for `impair`.
 
     Raises:
-        ValueError: A number is out of range.
+        ValueError: A number is out of range, or more than two hosts are to be connected directly.
         LunarError: This process cannot make a lab; the text is that of `lab_unavailable`.
     """
 
-    def __init__(self, count: int = 2, *, networks: int = 1) -> None:
+    def __init__(self, count: int = 2, *, networks: int = 1, direct: bool = False) -> None:
+        if direct and count != 2:
+            raise ValueError(f"a cable has two ends, and there are {count} hosts")
         if not 1 <= count <= MAX_HOSTS or not 1 <= networks <= MAX_HOSTS:
             raise ValueError(f"{count} hosts in {networks} networks; each may be 1 to {MAX_HOSTS}")
         reason = lab_unavailable()
@@ -158,15 +162,18 @@ class Hosts:
         self._hosts: list[Host] = []
         self._impaired: dict[tuple[str, int], Forwarder] = {}
         self._cut: set[tuple[str, int]] = set()
+        self._direct = direct
         self._closed = False
         with ExitStack() as stack:
             folder = Path(tempfile.mkdtemp(prefix=f"lunar-lab-{os.getpid()}-"))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             self._create(self._switch, stack)
-            for network in range(networks):
+            for network in range(networks if not direct else 0):
                 namespaces.call_in(self._switch, partial(links.add_bridge, f"{_BRIDGE}{network}"))
             for number in range(1, count + 1):
                 self._add(number, folder, networks, stack)
+            for network in range(networks):
+                self._connect_all(network)
             for host in self._hosts:
                 for network in range(networks):
                     self._wait_until_up(host, network)
@@ -183,28 +190,38 @@ class Hosts:
         self._create(host.namespace, stack)
         stack.callback(host._close)  # before its namespace goes
         host.call(links.skip_address_probing)
-        for network in range(networks):
-            self._connect(host, network)
         self._hosts.append(host)
 
-    def _connect(self, host: Host, network: int) -> None:
-        port, link = _port(host, network), host.interfaces[network]
+    def _connect_all(self, network: int) -> None:
+        if self._direct:
+            here, there = self._hosts
+            here.call(lambda: links.add_cable(here.interfaces[network], there.interfaces[network], there.namespace))
+        else:
+            for host in self._hosts:
+                namespaces.call_in(self._switch, partial(self._plug_in, host, network))
+        for host in self._hosts:
+            host.call(partial(_configure, host, network))
 
-        def far_end() -> None:
-            links.add_cable(port, link, host.namespace)
-            links.enslave(port, f"{_BRIDGE}{network}")
-            links.set_up(port)
+    @staticmethod
+    def _plug_in(host: Host, network: int) -> None:
+        port = _port(host, network)
+        links.add_cable(port, host.interfaces[network], host.namespace)
+        links.enslave(port, f"{_BRIDGE}{network}")
+        links.set_up(port)
 
-        def near_end() -> None:
-            links.set_up(link)
-            address = ipaddress.IPv4Interface(f"{host.addresses[network]}/24")
-            links.add_address(link, address, multicast=network == 0)
-
-        namespaces.call_in(self._switch, far_end)
-        host.call(near_end)
+    def _set_cable(self, host: Host, network: int, *, up: bool) -> None:
+        """Sets the other end of a host's cable up or down."""
+        if self._direct:
+            (other,) = (each for each in self._hosts if each is not host)
+            other.call(lambda: _set_up_again(other, network) if up else links.set_up(other.interfaces[network], False))
+        else:
+            namespaces.call_in(self._switch, lambda: links.set_up(_port(host, network), up))
 
     def _wait_until_up(self, host: Host, network: int) -> None:
         if (host.name, network) in self._cut:
+            return
+        if self._direct:
+            host.call(lambda: links.wait_until_up(host.interfaces[network]))
             return
         for link in (_port(host, network), *_detour(host, network)[: 2 * self._is_impaired(host, network)]):
             namespaces.call_in(self._switch, partial(links.wait_until_up, link))
@@ -214,14 +231,17 @@ class Hosts:
         return (host.name, network) in self._impaired
 
     def cut(self, host: Host, network: int = 0) -> None:
-        """Pulls a host's cable: its interface loses the carrier, and nothing passes in either direction."""
+        """Pulls a host's cable: its interface loses the carrier, and nothing passes in either direction.
+
+        On a direct cable the other host's interface goes down.
+        """
         self._cut.add((host.name, network))
-        namespaces.call_in(self._switch, lambda: links.set_up(_port(host, network), False))
+        self._set_cable(host, network, up=False)
 
     def mend(self, host: Host, network: int = 0) -> None:
         """Puts the cable back, and returns when it carries again."""
         self._cut.discard((host.name, network))
-        namespaces.call_in(self._switch, lambda: links.set_up(_port(host, network)))
+        self._set_cable(host, network, up=True)
         self._wait_until_up(host, network)
 
     def set_mtu(self, mtu_bytes: int, host: Host | None = None, network: int = 0) -> None:
@@ -239,10 +259,12 @@ class Hosts:
             host.call(lambda: links.set_mtu(host.interfaces[network], mtu_bytes))
             return
         for each in self._hosts:
-            for link in (_port(each, network), *_detour(each, network)[: 2 * self._is_impaired(each, network)]):
+            inside = (_port(each, network), *_detour(each, network)[: 2 * self._is_impaired(each, network)])
+            for link in inside if not self._direct else ():
                 namespaces.call_in(self._switch, partial(links.set_mtu, link, mtu_bytes))
             each.call(partial(links.set_mtu, each.interfaces[network], mtu_bytes))
-        namespaces.call_in(self._switch, lambda: links.set_mtu(f"{_BRIDGE}{network}", mtu_bytes))
+        if not self._direct:
+            namespaces.call_in(self._switch, lambda: links.set_mtu(f"{_BRIDGE}{network}", mtu_bytes))
 
     def impair(
         self, impairment: Impairment | None = None, *, host: Host | None = None, network: int = 0, seed: int = 0
@@ -259,8 +281,10 @@ class Hosts:
             seed: The same seed gives the same packets of a direction the same fate.
 
         Raises:
-            LunarError: This cable is impaired already.
+            LunarError: This cable is impaired already, or leads directly to the other host.
         """
+        if self._direct:
+            raise errors.LunarError("a cable from host to host has no place for a forwarder; leave out direct=True")
         host = host or self._hosts[0]
         key = (host.name, network)
         if key in self._impaired:
@@ -317,6 +341,18 @@ class Hosts:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _configure(host: Host, network: int) -> None:
+    link = host.interfaces[network]
+    links.set_up(link)
+    links.add_address(link, ipaddress.IPv4Interface(f"{host.addresses[network]}/24"), multicast=network == 0)
+
+
+def _set_up_again(host: Host, network: int) -> None:
+    links.set_up(host.interfaces[network])
+    if network == 0:  # routes go with their link
+        links.add_multicast_route(host.interfaces[network])
 
 
 def _port(host: Host, network: int) -> str:

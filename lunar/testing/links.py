@@ -24,6 +24,7 @@ __all__ = [
     "add_address",
     "add_bridge",
     "add_cable",
+    "add_multicast_route",
     "enslave",
     "mtu_of",
     "remove_link",
@@ -78,8 +79,14 @@ def add_address(link: str, address: ipaddress.IPv4Interface, *, multicast: bool)
     with _netlink() as netlink:
         index = _index(link)
         netlink.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
-        if multicast:
-            netlink.route("add", dst=_MULTICAST, oif=index)
+    if multicast:
+        add_multicast_route(link)
+
+
+def add_multicast_route(link: str) -> None:
+    """Has multicast to everywhere leave by a link that is up."""
+    with _netlink() as netlink:
+        netlink.route("add", dst=_MULTICAST, oif=_index(link))
 
 
 def enslave(link: str, bridge: str | None) -> None:

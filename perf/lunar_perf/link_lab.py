@@ -111,14 +111,14 @@ def _make_keys(directory: Path) -> None:
 
 @contextmanager
 def open_lab(count: int = 2) -> Iterator[LinkLab]:
-    """A lab that ends with the block.
+    """A lab that ends with the block. Two hosts are connected by one veth pair, more by a bridge.
 
     Raises:
         lunar.LunarError: it cannot be made; the text says why.
     """
     folder = Path(tempfile.mkdtemp(prefix="lunar-perf-lab-"))
     try:
-        with testing.Hosts(count) as hosts:
+        with testing.Hosts(count, direct=count == 2) as hosts:
             yield LinkLab(hosts, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

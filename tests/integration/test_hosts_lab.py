@@ -168,6 +168,42 @@ def test_an_mtu_that_the_kernel_refuses(hosts: testing.Hosts) -> None:
         hosts.set_mtu(10)
 
 
+# ---- one cable ----------------------------------------------------------------------------------------------------
+
+
+def test_two_hosts_may_be_connected_directly() -> None:
+    with testing.Hosts(2, networks=2, direct=True) as hosts:
+        assert hosts[0].call(lambda: [name for _, name in socket.if_nameindex()]) == ["lo", "eth0", "eth1"]
+        for sender, receiver in itertools.permutations(hosts):
+            for address in receiver.addresses:
+                with closing(bound(sender, 0)) as source, closing(bound(receiver)) as sink:
+                    assert passes(source, sink, address), (sender, receiver, address)
+        with closing(bound(hosts[0], 0)) as source, closing(bound(hosts[1])) as sink:
+            membership = socket.inet_aton(GROUP) + socket.inet_aton(hosts[1].address)
+            sink.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+            assert passes(source, sink, GROUP)
+            for cut in hosts:
+                hosts.cut(cut)
+                assert not passes(source, sink, hosts[1].address, timeout_s=0.2)
+                assert passes(source, sink, hosts[1].addresses[1])
+                hosts.mend(cut)
+                assert passes(source, sink, hosts[1].address)
+            assert passes(source, sink, GROUP)
+            hosts.set_mtu(9000)
+            source.setsockopt(socket.IPPROTO_IP, 10, 3)  # IP_MTU_DISCOVER, IP_PMTUDISC_PROBE: never fragment
+            source.sendto(bytes(8972), (hosts[1].address, PORT))
+            drain(sink)
+            with pytest.raises(OSError, match="too long"):
+                source.sendto(bytes(8973), (hosts[1].address, PORT))
+
+
+def test_a_direct_cable_has_two_ends_and_no_place_for_a_forwarder() -> None:
+    with pytest.raises(ValueError, match="two ends, and there are 3 hosts"):
+        testing.Hosts(3, direct=True)
+    with testing.Hosts(2, direct=True) as hosts, pytest.raises(errors.LunarError, match="no place for a forwarder"):
+        hosts.impair()
+
+
 # ---- programs ----------------------------------------------------------------------------------------------------
 
 

@@ -168,8 +168,8 @@ class TransportChanged(EndpointEvent):
         before: Name of the transport that served it.
         after: Name of the one that serves it now.
         reason: Why not the first one any more.
-        gap_s: How long nothing could be carried, as far as this side knows: from when its connection was lost or given
-            up, until the other one was ready.
+        gap_s: How long nothing could be carried: from when the connection was found lost, by either side, or given up,
+            until the other transport was ready at this end.
     """
 
     before: str

@@ -117,7 +117,7 @@ def test_what_is_reliable_goes_on_when_a_transport_is_blocked(hosts: testing.Hos
                 [(before, after, gap_s, text)] = changes(child, 1)
                 assert (before, after) == ("zmq", "dds")
                 assert "unreachable: the connection was lost" in text
-                assert gap_s < WITHIN_S + SLACK_S
+                assert 0.4 < gap_s < WITHIN_S + SLACK_S  # at both ends: zmq waits for half a second
             got += more
         for child in ends:
             assert changes(child, 2)[1][:2] == ("dds", "zmq")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,7 @@ _MAX_NODES: Final = 1024
 _MAX_ENDPOINTS: Final = 4096
 _MAX_EARLY: Final = 10_000
 _MAX_REASON: Final = 500
+_MAX_OUT_FOR_MS: Final = 1_000_000_000
 _MAX_NS: Final = 2**63 - 1
 # Of these what is posted again under the same key is only their first word repeated.
 _SAID_ONCE: Final = frozenset({"schema", "endpoint", "refusal"})
@@ -89,12 +91,13 @@ class Board:
         self._record = {**self._record, **news}
         self.introduce()
 
-    def post_unreachable(self, process_id: str, transport: str, reason: str) -> None:
-        """Posts that a transport does not reach a process; an empty reason takes that back."""
+    def post_unreachable(self, process_id: str, transport: str, reason: str, out_for_s: float) -> None:
+        """Posts that a transport has not reached a process for so long; an empty reason takes that back."""
         name = f"unreachable {self._record['id']} {process_id} {transport}"
         record = {"kind": "unreachable", "process": process_id, "transport": transport}
         if reason:
-            self._post(name, {**record, "reason": printable(reason)})
+            milliseconds = min(int(out_for_s * 1000), _MAX_OUT_FOR_MS)
+            self._post(name, {**record, "reason": printable(reason), "out_for_ms": milliseconds})
         else:
             self._withdraw(name)
 
@@ -221,10 +224,13 @@ class Board:
             raise fields.fault("transport", "it is no transport's name")
         if fields.hex_id("process") != self._record["id"]:
             return
+        out_for_s = fields.integer("out_for_ms", 0, _MAX_OUT_FOR_MS) / 1000
         if withdrawn:
             process.unreachable.pop(name, None)
+            process.out_since_s.pop(name, None)
         elif len(process.unreachable) < MAX_TRANSPORTS:
             process.unreachable[name] = printable(reason) or "it says no reason"
+            process.out_since_s[name] = time.monotonic() - out_for_s
         self._changed(process)
 
     def _learn(self, process: RemoteProcess, record: _Record) -> None:

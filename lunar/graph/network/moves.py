@@ -151,7 +151,8 @@ class Moves:
         """What served last, "" if nothing has, and since when nothing does."""
         name, since_s = self._from.pop(stream, (stream.host.name, None))
         cut_off_s = self._streams.cut_off_s(process, stream.host.name)
-        known = [since_s, stream.down_since_s, time.monotonic() - cut_off_s if cut_off_s else None]
+        own_s = time.monotonic() - cut_off_s if cut_off_s else None
+        known = [since_s, stream.down_since_s, own_s, process.out_since_s.get(stream.host.name)]
         if not stream.has_served:
             return "", None
         return name, min((each for each in known if each is not None), default=None)

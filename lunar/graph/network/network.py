@@ -66,8 +66,8 @@ class Network(NetworkMatches, Streams):
         faulted: Called when a process broke the rules, with the reason.
         refuse: Tells the others why an endpoint of this process cannot match one of theirs: both ids and the reason,
             which is empty once they can.
-        tell_unreachable: Tells the others that a transport does not reach a process: its id, the name, and the reason,
-            which is empty once it does.
+        tell_unreachable: Tells the others that a transport does not reach a process: its id, the name, the reason,
+            which is empty once it does, and for how many seconds it has not.
         announce_routes: Tells the others of the matches whose transport is not simply the first choice.
 
     Attributes:
@@ -90,7 +90,7 @@ class Network(NetworkMatches, Streams):
         pool_bytes: int,
         faulted: Callable[[str, str], object],
         refuse: Callable[[str, str, str], object],
-        tell_unreachable: Callable[[str, str, str], object],
+        tell_unreachable: Callable[[str, str, str, float], object],
         announce_routes: Callable[[tuple[Route, ...]], object],
     ) -> None:
         self.hosts = {host.name: host for host in hosts}

@@ -193,8 +193,8 @@ class Presence:
         else:
             self.board.withdraw_refusal(own_id, their_id)
 
-    def _tell_unreachable(self, process_id: str, transport: str, reason: str) -> None:
-        self.board.post_unreachable(process_id, transport, reason)
+    def _tell_unreachable(self, process_id: str, transport: str, reason: str, since_s: float) -> None:
+        self.board.post_unreachable(process_id, transport, reason, since_s)
 
     # ---- transports that fail ---------------------------------------------------------------------------------------
 

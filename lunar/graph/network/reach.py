@@ -35,7 +35,8 @@ class Reach:
     Args:
         hosts: The engines of this process, by name.
         call_later: Runs a function in the control thread after so many seconds.
-        tell: Posts that a transport does not reach a process, by id, and why; with an empty reason takes that back.
+        tell: Posts that a transport does not reach a process, by id, why, and for how many seconds it has not; with an
+            empty reason takes that back.
         changed: Called with a process when the choice may be another one.
     """
 
@@ -45,7 +46,7 @@ class Reach:
         self,
         hosts: Mapping[str, EngineHost],
         call_later: Callable[[float, Callable[[], object]], object],
-        tell: Callable[[str, str, str], object],
+        tell: Callable[[str, str, str, float], object],
         changed: Callable[[RemoteProcess], object],
     ) -> None:
         self._hosts, self._call_later, self._tell, self._changed = hosts, call_later, tell, changed
@@ -78,7 +79,7 @@ class Reach:
         again_soon = now_s < until_s + LONGEST_HOLD_S
         hold_s = min(2 * last_s, LONGEST_HOLD_S) if last_s and again_soon else self.hold_s
         self._holds[process.id, name] = hold_s, now_s + hold_s
-        self._tell(process.id, name, reason)
+        self._tell(process.id, name, reason, self.cut_off_s(process, name))
         self._call_later(hold_s, partial(self._look, process, name))
         self._let_go(process)
         self._changed(process)
@@ -109,10 +110,10 @@ class Reach:
         del self._found[process.id][name]
         hold_s, _ = self._holds[process.id, name]
         self._holds[process.id, name] = hold_s, time.monotonic()
-        self._tell(process.id, name, "")
+        self._tell(process.id, name, "", 0.0)
 
     def forget(self, process: RemoteProcess) -> None:
         """A process is gone: should it come back, everything is tried again."""
         for name in self._found.pop(process.id, {}):
-            self._tell(process.id, name, "")
+            self._tell(process.id, name, "", 0.0)
             self._holds.pop((process.id, name), None)

@@ -45,6 +45,7 @@ class RemoteProcess:
         schemas: What it has told of message types.
         receivers: None: it shares no memory with us.
         unreachable: By transport, why it says that this process cannot be reached from there.
+        out_since_s: Since when not, by what it said, monotonic.
         said_bye: It has taken everything back before it went.
         closed: It is gone.
         lost: It is, without having said so: maybe only the network is.
@@ -72,6 +73,7 @@ class RemoteProcess:
         self.schemas = SchemaTexts()
         self.receivers: dict[str, abc.ReceiverEnd] = {}
         self.unreachable: dict[str, str] = {}
+        self.out_since_s: dict[str, float] = {}
         self.said_bye = self.closed = self.lost = False
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections import deque
 
 import pytest
@@ -195,8 +196,9 @@ def test_who_posts_nonsense_is_left_alone(around: Surroundings, record: object) 
         {"kind": "sign", "publisher": "1" * 32, "age_ns": -1},
         {"kind": []},
         {"kind": "unreachable"},
-        {"kind": "unreachable", "process": OURS, "transport": "../zmq", "reason": "x"},
-        {"kind": "unreachable", "process": OURS, "transport": "zmq", "reason": "\x1b"},
+        {"kind": "unreachable", "process": OURS, "transport": "zmq", "reason": "x", "out_for_ms": -1},
+        {"kind": "unreachable", "process": OURS, "transport": "../zmq", "reason": "x", "out_for_ms": 1},
+        {"kind": "unreachable", "process": OURS, "transport": "zmq", "reason": "\x1b", "out_for_ms": 1},
         process(transports=1),
         process(id="2a" * 16),
         process(host_key="2b" * 16),
@@ -230,17 +232,18 @@ def test_a_process_may_have_other_transports_than_before(around: Surroundings) -
 
 
 def test_a_process_may_say_that_it_does_not_reach_us(around: Surroundings) -> None:
-    cut = {"kind": "unreachable", "process": OURS, "transport": "zmq", "reason": "the cable is out"}
+    cut = {"kind": "unreachable", "process": OURS, "transport": "zmq", "reason": "the cable is out", "out_for_ms": 1500}
     around.hear(b"u", cut)
     around.hear(b"p", process())
     [known] = around.board.processes.values()
     assert known.unreachable == {"zmq": "the cable is out"}
+    assert 1.5 <= time.monotonic() - known.out_since_s["zmq"] < 60
     around.hear(b"v", {**cut, "process": "3a" * 16, "transport": "dds"})
     assert known.unreachable == {"zmq": "the cable is out"}
     assert around.changed == [known]
     around.lose(b"v")
     around.lose(b"u")
-    assert known.unreachable == {}
+    assert (known.unreachable, known.out_since_s) == ({}, {})
     assert around.changed == [known, known]
 
 
@@ -258,9 +261,9 @@ def test_what_we_say_of_ourselves_can_be_changed(around: Surroundings) -> None:
     around.board.introduce_again({"transports": [ZMQ.to_dict()]})
     [told] = around.script.posted.values()
     assert (told["kind"], told["id"], told["transports"]) == ("process", OURS, [ZMQ.to_dict()])
-    around.board.post_unreachable(THEIRS, "zmq", "the cable\nis out")
+    around.board.post_unreachable(THEIRS, "zmq", "the cable\nis out", 1.5)
     assert around.script.posted[list(around.script.posted)[1]]["reason"] == "the cable is out"
-    around.board.post_unreachable(THEIRS, "zmq", "")
+    around.board.post_unreachable(THEIRS, "zmq", "", 0.0)
     assert len(around.script.posted) == 1
 
 

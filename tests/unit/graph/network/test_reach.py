@@ -29,7 +29,7 @@ class Around:
         self.changes = 0
         hosts = {name: cast("EngineHost", self._host(name)) for name in self.cut}
         self.reach = Reach(
-            hosts, self._later, lambda _id, name, reason: self.told.append((name, reason)), self._changed
+            hosts, self._later, lambda _id, name, reason, _s: self.told.append((name, reason)), self._changed
         )
         capable = [TransportInfo(name, Capabilities(reach="network", reliable=True)).to_dict() for name in self.cut]
         record = {"id": THEM, "host": "there", "host_key": THEM, "pid": 1, "uid": 1, "transports": capable}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from select import POLLIN, poll
 from typing import TYPE_CHECKING, Final
 
 from lunar import events
@@ -15,6 +13,7 @@ from lunar.errors import LunarError
 from lunar.graph.endpoints import PublisherMatch, SubscriptionMatch
 from lunar.graph.matchmaker import NetworkMatches, report_losses
 from lunar.graph.network.accounts import Accounts
+from lunar.graph.network.draining import Draining
 from lunar.graph.network.incoming import IncomingStream, Taker
 from lunar.graph.network.inquiry import inquire
 from lunar.graph.network.moves import Key, Moves, Streams
@@ -36,11 +35,6 @@ if TYPE_CHECKING:
     from lunar.graph.transports import TransportInfo
 
 __all__ = ["Network"]
-
-_log = logging.getLogger("lunar")
-
-_DRAIN_AT_MOST_S = 1.0
-_LOOK_AGAIN_S = 0.005
 
 # How long what may not be lost is kept for a process that has vanished: so long its publisher may have to wait.
 _PARK_S: Final = 10.0
@@ -76,6 +70,7 @@ class Network(NetworkMatches, Streams):
         reach: Which of them do not reach whom.
         moves: How streams go over to another transport.
         refusals: What engines will not serve.
+        draining: Streams of publishers that are closed.
         selections: Why each match has its transport, by the publisher's and the subscription's id.
     """
 
@@ -100,7 +95,7 @@ class Network(NetworkMatches, Streams):
         self._loopback, self._transport, self._pool_bytes = loopback, transport, pool_bytes
         self._faulted = faulted
         self.outgoing: dict[Key, OutgoingStream] = {}
-        self._draining: dict[Key, OutgoingStream] = {}  # of publishers that are closed
+        self.draining = Draining(self.hosts, control.call_later, lambda key: self.processes.pop(key, None))
         self.incoming: dict[Key, IncomingStream] = {}
         # Of processes that have vanished: they may come back with the cable.
         self._parked_outgoing: dict[Key, OutgoingStream] = {}
@@ -171,7 +166,7 @@ class Network(NetworkMatches, Streams):
     def local_removed(self, endpoint_id: str) -> None:
         """See `NetworkMatches`."""
         for key in [key for key in self.outgoing if key[0] == endpoint_id]:
-            self._draining[key] = self.outgoing.pop(key)
+            self.draining.streams[key] = self.outgoing.pop(key)
         for key in [key for key in self._parked_outgoing if key[0] == endpoint_id]:
             self._parked_outgoing.pop(key).close()
         for incoming_key, stream in list(self.incoming.items()):
@@ -192,39 +187,6 @@ class Network(NetworkMatches, Streams):
                 if outgoing_key[1] == process.id and remote.id in stream.remotes:
                     self._release(outgoing_key, remote.id)
         self._forget_selections(remote.id)
-
-    # ---- draining -------------------------------------------------------------------------------------------------
-
-    def drain(self, publisher_id: str, then: Callable[[], object], give_up_at_s: float | None = None) -> None:
-        """Waits until other hosts have what a publisher of ours that is closed has published; then ends its streams.
-
-        Args:
-            publisher_id: The publisher.
-            then: What to do after that: they may hear now that it is gone.
-            give_up_at_s: When to do it in any case, monotonic; None: in a second.
-        """
-        give_up_at_s = time.monotonic() + _DRAIN_AT_MOST_S if give_up_at_s is None else give_up_at_s
-        keys = [key for key in self._draining if key[0] == publisher_id]
-        if time.monotonic() < give_up_at_s and not all(self._draining[key].is_drained() for key in keys):
-            self._control.call_later(_LOOK_AGAIN_S, partial(self.drain, publisher_id, then, give_up_at_s))
-            return
-        for key in keys:
-            self._draining.pop(key).close()
-            self.processes.pop(key, None)
-        then()
-
-    def drain_all(self) -> None:
-        """Waits right here, at the end of the process's part, for at most a second."""
-        engines = poll()
-        for host in self.hosts.values():
-            engines.register(host.fileno(), POLLIN)
-        give_up_at_s = time.monotonic() + _DRAIN_AT_MOST_S
-        while time.monotonic() < give_up_at_s:
-            if all(stream.is_drained() for stream in self._draining.values()):
-                return
-            engines.poll(_LOOK_AGAIN_S * 1000)
-            for host in self.hosts.values():
-                host.serve()
 
     # ---- choosing -------------------------------------------------------------------------------------------------
 
@@ -290,7 +252,7 @@ class Network(NetworkMatches, Streams):
         if self.hosts.get(host.name) is not host:
             return
         del self.hosts[host.name]
-        for outgoing in (*self.outgoing.values(), *self._draining.values(), *self._parked_outgoing.values()):
+        for outgoing in (*self.outgoing.values(), *self.draining.streams.values(), *self._parked_outgoing.values()):
             if outgoing.host is host:
                 outgoing.recall()
         for incoming in (*self.incoming.values(), *self._parked_incoming.values()):
@@ -431,7 +393,7 @@ class Network(NetworkMatches, Streams):
         self._control.call_later(_PARK_S, partial(self._expire, key, stream, due_s))
 
     def _unpark_outgoing(self, key: Key, process: RemoteProcess) -> OutgoingStream | None:
-        parked = next((other for other in self._parked_outgoing if other[:2] == key[:2]), None)
+        parked = _of_any_transport(key, self._parked_outgoing)
         if parked is None:
             return None
         stream = self.outgoing[parked] = self._parked_outgoing.pop(parked)
@@ -439,7 +401,7 @@ class Network(NetworkMatches, Streams):
         return stream
 
     def _unpark_incoming(self, key: Key, process: RemoteProcess) -> IncomingStream | None:
-        parked = next((other for other in self._parked_incoming if other[:2] == key[:2]), None)
+        parked = _of_any_transport(key, self._parked_incoming)
         if parked is None:
             return None
         stream = self.incoming[parked] = self._parked_incoming.pop(parked)
@@ -508,7 +470,7 @@ class Network(NetworkMatches, Streams):
         """Closes every stream and engine."""
         for key in list(self.outgoing):
             self._close_outgoing(key)
-        for left in (self._draining, self._parked_outgoing, self._parked_incoming):
+        for left in (self.draining.streams, self._parked_outgoing, self._parked_incoming):
             while left:
                 left.popitem()[1].close()
         for key in list(self.incoming):
@@ -522,6 +484,10 @@ class Network(NetworkMatches, Streams):
         for host in (*self.hosts.values(), *self._retired):
             host.engine.close_after_fork()
         self._loopback.close()
+
+
+def _of_any_transport(key: Key, parked: Iterable[Key]) -> Key | None:
+    return next((other for other in parked if other[:2] == key[:2]), None)
 
 
 def _may_lose_nothing(stream: Stream) -> bool:

@@ -271,7 +271,7 @@ class Presence:
 
     def remove_endpoint(self, endpoint_id: str) -> None:
         """Tells the others that an endpoint is gone, once they have what it published."""
-        self.network.drain(endpoint_id, partial(self._withdraw, endpoint_id))
+        self.network.draining.drain(endpoint_id, partial(self._withdraw, endpoint_id))
 
     def _withdraw(self, endpoint_id: str) -> None:
         self.signs.forget(endpoint_id)
@@ -281,7 +281,7 @@ class Presence:
     def close(self) -> None:
         """Leaves, after the others have what was published."""
         self._closed = True
-        self.network.drain_all()
+        self.network.draining.drain_all()
         self._matchmaker.network = None
         self._control.unwatch(self.board.fileno())
         self.board.close()

@@ -1,6 +1,7 @@
 """Transports that fail, and matches that go on by another one: in memory, without a network."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lunar.cli.graph_view import view_topics
 from lunar.cli.pairs import Pair, pairs_of
 from lunar.config import Config
 from lunar.graph import membership
+from lunar.graph.network import moves
 from lunar.graph.network.engines import EngineHost
 from lunar.graph.network.presence import Presence, Surroundings
 from lunar.graph.network.reach import Reach
@@ -311,3 +313,49 @@ async def test_what_is_explained_is_what_the_ends_chose(
     for node in ends:
         while {pair.transport for pair in explained(node, 2)} != {"one"}:
             pass
+
+
+async def test_threads_publish_and_receive_while_their_stream_moves(
+    ends: Ends, transports: tuple[testing.MemoryTransport, ...]
+) -> None:
+    pub, sub = await matched(ends)
+    got: list[int] = []
+    taken = threading.Semaphore(0)
+
+    def publish_all() -> None:
+        for number in range(COUNT):
+            pub.publish_blocking(b"%d" % number, timeout_s=20)
+
+    def receive_all() -> None:
+        for _ in range(COUNT):
+            got.append(int(bytes(sub.receive_blocking(timeout_s=20))))
+            taken.release()
+
+    def move() -> None:
+        for turn in range(30):
+            transports[turn % 2].cut()
+            for _ in range(20):
+                assert taken.acquire(timeout=20)
+            transports[turn % 2].mend()
+
+    await asyncio.gather(*(asyncio.to_thread(each) for each in (publish_all, receive_all, move)))
+    assert got == list(range(COUNT))
+
+
+async def test_where_the_other_transport_has_no_connection_either_the_first_one_is_tried_again(
+    ends: Ends, transports: tuple[testing.MemoryTransport, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moves, "_CONNECT_WITHIN_S", 0.1)
+    pub, sub = await matched(ends)
+    transports[1].cut()  # nobody notices: it carries nothing
+    publishing = asyncio.create_task(publish(pub))
+    got = await receive(sub, 50)
+    transports[0].cut()
+    presence = presence_of(ends[0])
+    [other] = presence.processes
+    while presence.network.reach.reasons(other).keys() != {"one", "two"}:
+        ends[0]._participant.snapshot(5)
+    transports[0].mend()
+    got += await receive(sub, COUNT - 50)
+    await publishing
+    assert got == list(range(COUNT))

@@ -212,6 +212,13 @@ class Board:
             raise PeerFault("it says that it is another process now")
         if (now.transports, now.addresses) == (process.transports, process.addresses):
             return
+        usable = {each.name for each in process.transports if each.beyond_host}
+        process.renewed |= {
+            each.name
+            for each in now.transports
+            if each.beyond_host
+            and (each.name not in usable or now.addresses[each.name] != process.addresses[each.name])
+        }
         process.transports, process.addresses = now.transports, now.addresses
         for name, node in process.nodes.items():
             process.nodes[name] = replace(node, transports=now.transports)

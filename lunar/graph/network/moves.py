@@ -34,6 +34,9 @@ _log = logging.getLogger("lunar")
 # What a process posts before it closes streams may come after that.
 _CONFIRM_S: Final = 0.05
 
+# A transport to which a stream has moved may need so long for its first connection.
+_CONNECT_WITHIN_S: Final = 3.0
+
 # Until a stream that could not be opened is tried again.
 _TRY_AGAIN_S: Final = 1.0
 
@@ -125,14 +128,20 @@ class Moves:
         self._call_later(_CONFIRM_S, partial(self._confirm, stream))
 
     def _confirm(self, stream: OutgoingStream | IncomingStream) -> None:
-        name = stream.host.name
-        process = self._streams.processes.get((stream.stream.publisher_id, stream.stream.remote_id, name))
-        if process is None or process.closed or stream.is_up or stream.is_left or stream.host.is_closed:
+        name, process = stream.host.name, self._current(stream)
+        if process is None:
             return
         if self._streams.cut_off_s(process, name) > 0:
             self._streams.exclude(process, name, stream.reason)
         else:  # the other side may know something that this one had not heard when it chose
             self.reconsider(process)
+
+    def _current(self, stream: OutgoingStream | IncomingStream) -> RemoteProcess | None:
+        """The other end of a stream that is to carry something and does not; None if it does, or is not to."""
+        process = self._streams.processes.get((stream.stream.publisher_id, stream.stream.remote_id, stream.host.name))
+        if process is None or process.closed or stream.is_up or stream.is_left or stream.host.is_closed:
+            return None
+        return process
 
     def _tried(self, process: RemoteProcess, move: Callable[[], object]) -> None:
         try:
@@ -174,6 +183,13 @@ class Moves:
         streams.outgoing[new_key], streams.processes[new_key] = moved, process
         self._from[moved] = before if before[1] is not None else (before[0], moved.down_since_s)
         streams.moved(new_key)
+        self._call_later(_CONNECT_WITHIN_S, partial(self._confirm_moved, moved))
+
+    def _confirm_moved(self, stream: OutgoingStream) -> None:
+        """What had a connection before is not to wait for ever for one that it never had."""
+        process = self._current(stream)
+        if process is not None:
+            self._streams.exclude(process, stream.host.name, f"no connection within {_CONNECT_WITHIN_S:g} s")
 
     def begun(self, stream: OutgoingStream) -> None:
         """The other end of a stream listens: if that was moved, it is served again."""

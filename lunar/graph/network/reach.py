@@ -86,6 +86,9 @@ class Reach:
 
     def heard(self, process: RemoteProcess) -> None:
         """A process says that it is reached by other transports than before, or has others."""
+        for name in process.renewed & self._found.get(process.id, {}).keys():
+            self._take_back(process, name)  # that an engine which is gone has no connection says nothing of this one
+        process.renewed.clear()
         self._let_go(process)
         self._changed(process)
 

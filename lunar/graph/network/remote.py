@@ -46,6 +46,7 @@ class RemoteProcess:
         receivers: None: it shares no memory with us.
         unreachable: By transport, why it says that this process cannot be reached from there.
         out_since_s: Since when not, by what it said, monotonic.
+        renewed: Transports whose engine there was opened anew; whoever takes that into account empties it.
         said_bye: It has taken everything back before it went.
         closed: It is gone.
         lost: It is, without having said so: maybe only the network is.
@@ -74,6 +75,7 @@ class RemoteProcess:
         self.receivers: dict[str, abc.ReceiverEnd] = {}
         self.unreachable: dict[str, str] = {}
         self.out_since_s: dict[str, float] = {}
+        self.renewed: set[str] = set()
         self.said_bye = self.closed = self.lost = False
 
     def __str__(self) -> str:

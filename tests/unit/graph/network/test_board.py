@@ -223,12 +223,15 @@ def test_a_process_may_have_other_transports_than_before(around: Surroundings) -
     around.hear(b"p", process(transports=[failed.to_dict()], addresses={}))
     [known] = around.board.processes.values()
     assert around.changed == [known]
-    assert (known.transports, known.addresses) == ((failed,), {})
+    assert (known.transports, known.addresses, known.renewed) == ((failed,), {}, set())
     assert known.nodes["/n"].transports == (failed,)
     assert len(around.endpoints) == 1
     around.hear(b"p", process(addresses={"zmq": {"port": 2}}))
     assert around.changed == [known, known]
-    assert known.addresses == {"zmq": {"port": 2}}
+    assert (known.addresses, known.renewed) == ({"zmq": {"port": 2}}, {"zmq"})
+    known.renewed.clear()
+    around.hear(b"p", process(addresses={"zmq": {"port": 3}}))
+    assert known.renewed == {"zmq"}
 
 
 def test_a_process_may_say_that_it_does_not_reach_us(around: Surroundings) -> None:

@@ -133,3 +133,11 @@ def test_who_is_gone_is_forgotten(around: Around) -> None:
     around.pass_time(100)
     assert around.reach.reasons(around.process) == {}
     assert around.changes == 1
+
+
+def test_an_engine_that_was_opened_anew_is_tried_at_once(around: Around) -> None:
+    around.lose("one")
+    around.process.renewed.add("one")
+    around.reach.heard(around.process)
+    assert around.reach.reasons(around.process) == {}
+    assert around.process.renewed == set()

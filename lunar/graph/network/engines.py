@@ -33,6 +33,27 @@ class Flushed(Protocol):
         """Hands over what there is; called with the engine's lock held."""
 
 
+class _Entrance:
+    """A lock whose holder looks around after it has let go of it.
+
+    Args:
+        mutex: The lock.
+        left: What to do then.
+    """
+
+    __slots__ = ("_left", "_mutex")
+
+    def __init__(self, mutex: threading.RLock, left: Callable[[], object]) -> None:
+        self._mutex, self._left = mutex, left
+
+    def __enter__(self) -> None:
+        self._mutex.acquire()
+
+    def __exit__(self, *_raised: object) -> None:
+        self._mutex.release()
+        self._left()
+
+
 class EngineHost:
     """Sees to it that one thread at a time is in an engine, and that it is served when it has something to do.
 
@@ -44,7 +65,7 @@ class EngineHost:
         bells: Whose idle loops may serve it.
 
     Attributes:
-        lock: Held by whoever is in the engine.
+        lock: Held by whoever is in the engine; who lets go of it hands over what others could not meanwhile.
         failed: Called once in the control thread, with this and the reason, if the engine cannot go on.
     """
 
@@ -54,7 +75,8 @@ class EngineHost:
         self.name = name
         self.capabilities = capabilities
         self.engine = engine
-        self.lock = threading.RLock()
+        self._mutex = threading.RLock()
+        self.lock = _Entrance(self._mutex, self._left)
         self.failed: Callable[[EngineHost, str], object] = _nothing
         self._control, self._bells = control, bells
         self._pump = Pump(engine.fileno(), control.fileno(), self.serve)
@@ -91,7 +113,7 @@ class EngineHost:
         if self._closed:
             return
         try:
-            with self.lock:
+            with self._mutex:
                 wait_s = self.engine.work()
         except Exception as error:  # noqa: BLE001 - whatever it is: others may go on, and who called is not to blame
             _log.error("the transport %s has failed", self.name, exc_info=error)
@@ -120,23 +142,27 @@ class EngineHost:
     def flush(self, stream: Flushed) -> None:
         """Lets a stream hand over what it has: now, or as soon as whoever is in the engine leaves it. Any thread."""
         # Who finds the lock taken leaves its stream to the holder, who looks again after it has let go.
-        if self.lock.acquire(blocking=False):
+        if self._mutex.acquire(blocking=False):
             try:
                 self._flush_one(stream)
             finally:
-                self.lock.release()
+                self._mutex.release()
         else:
             self._dirty.append(stream)
         if self._dirty:
             self._flush_dirty()
 
+    def _left(self) -> None:
+        if self._dirty and not self._closed:
+            self._flush_dirty()
+
     def _flush_dirty(self) -> None:
-        while self._dirty and self.lock.acquire(blocking=False):
+        while self._dirty and self._mutex.acquire(blocking=False):
             try:
                 while self._dirty:
                     self._flush_one(self._dirty.popleft())
             finally:
-                self.lock.release()
+                self._mutex.release()
 
     def _flush_one(self, stream: Flushed) -> None:
         try:

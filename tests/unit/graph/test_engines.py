@@ -84,3 +84,26 @@ def test_an_engine_is_served_when_it_asked_for_it() -> None:
         host.serve()
         for _ in range(4):
             assert engine.served.acquire(timeout=10)
+
+
+class Samples:
+    """Something to be flushed, that counts how often it was."""
+
+    def __init__(self) -> None:
+        self.flushed = 0
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+
+def test_what_is_left_to_whoever_is_in_the_engine_is_flushed_when_that_leaves() -> None:
+    with served(3600) as (host, engine, _control):
+        assert engine.served.acquire(timeout=10)
+        samples = Samples()
+        with host.lock, host.lock:
+            # As a publishing thread does while another one, say, closes a stream.
+            publishing = threading.Thread(target=host.flush, args=(samples,))
+            publishing.start()
+            publishing.join()
+            assert samples.flushed == 0
+        assert samples.flushed == 1

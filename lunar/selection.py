@@ -52,8 +52,8 @@ class Selection:
     Attributes:
         choice: Name of the transport that serves the match, or None if none can.
         reasons: For each transport, by name and the preferred ones first, why it was chosen or not.
-        not_encrypted: Why the choice does not encrypt although one end has a transport that would, and asks for no
-            other; "" if that is not so. Somebody has set up encryption there, and should know.
+        not_encrypted: Why the choice does not encrypt although one end, or both, have a transport that would, and ask
+            for no other; "" if that is not so. Somebody has set up encryption, and should know.
     """
 
     choice: str | None
@@ -103,6 +103,8 @@ def select(
     if not fit:
         return Selection(None, reasons)
     best = min(fit, key=lambda name: (name in unreachable, *_shortcomings(match, fit[name]), _place(name)))
+    lost = next((name for name in fit if name in unreachable and fit[name].encrypted), "")
+    encrypts = encrypts or (f"{lost} would be: unreachable: {unreachable[lost]}" if lost else "")
     warning = "" if match.same_host or fit[best].encrypted else encrypts
     for name, can in fit.items():
         if name == best or name not in unreachable:

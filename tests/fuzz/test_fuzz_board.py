@@ -49,16 +49,21 @@ class Stranger(testing.MemoryDiscovery):
         self.id = chance.randbytes(16).hex()
         super().__init__(abc.Site(self.id, 0, ("127.0.0.1",), ("lo",), {}))
 
-    def post_all(self, records: list[Record], victim_ids: list[str]) -> None:
+    def post_all(self, records: list[Record], victim_process: str, victim_ids: list[str]) -> None:
         """Posts each once, some of them spoilt, in any order."""
         renamed = json.loads(self._rename(json.dumps(records)))
         own_ids = [each["endpoint"]["id"] for each in renamed if each["kind"] == "endpoint"]
         for victim_id in victim_ids:
             own_id = self.chance.choice(own_ids)
             renamed.append({"kind": "refusal", "by": own_id, "of": victim_id, "reason": "because"})
+            for name, process in (("memory", victim_process), ("memory", own_id), ("zmq", victim_process)):
+                reach = {"kind": "unreachable", "process": process, "transport": name, "reason": "no connection"}
+                renamed.append(reach)
             renamed.append({"kind": "sign", "publisher": own_id, "count": 1, "age_ns": 5})
         if self.chance.random() < 0.5:  # the process first, as it should be: else the others are looked at only with it
             self.chance.shuffle(renamed)
+        for number in range(5):
+            renamed.append(renamed[number % len(renamed)])  # said again, maybe otherwise
         for record in renamed:
             key = self.chance.randbytes(16)
             self.post(key, self._body(record))
@@ -104,7 +109,7 @@ async def test_no_record_disturbs_those_who_talk(
     for _seed, chance in seeds(rounds(30, 2000)):
         strangers = [Stranger(chance) for _ in range(20)]
         for stranger in strangers:
-            stranger.post_all(records, [end.id for end in mine])
+            stranger.post_all(records, str(hosts.boards[0]._source), [end.id for end in mine])
         lunar.graph_snapshot()  # the control threads have seen all of it by then
         for stranger in strangers:
             stranger.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import lunar
-from lunar import QoS, events, testing
+from lunar import QoS, abc, events, testing
 from lunar.cli.graph_view import view_topics
 from lunar.cli.pairs import Pair, pairs_of
 from lunar.config import Config
@@ -171,6 +171,40 @@ async def test_a_connection_that_is_lost_moves_the_streams_both_ways(
         await publishing
     assert got + more[0] + last[0] == list(range(COUNT))
     assert answered + more[1] + last[1] == list(range(COUNT))
+
+
+@pytest.fixture
+def one_encrypts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def capabilities(self: testing.MemoryTransport) -> abc.Capabilities:
+        return abc.Capabilities("network", reliable=True, encrypted=self.name == "one")
+
+    monkeypatch.setattr(testing.MemoryTransport, "capabilities", property(capabilities))
+
+
+@pytest.mark.usefixtures("one_encrypts")
+@pytest.mark.parametrize("way", ["cut", "failed"])
+async def test_both_are_told_when_what_was_encrypted_is_not_any_more(
+    ends: Ends, transports: tuple[testing.MemoryTransport, ...], way: str
+) -> None:
+    pub, sub = await matched(ends)
+    async with (
+        testing.collect(ends[0], events.NotEncrypted) as here,
+        testing.collect(ends[1], events.NotEncrypted) as there,
+    ):
+        publishing = asyncio.create_task(publish(pub))
+        got = await receive(sub, 50)
+        assert (here.events, there.events) == ([], [])
+        if way == "cut":
+            transports[0].cut()
+        else:
+            engine_of(ends[0], "one").fail("it was closed")
+        [[told], [heard]] = await here.wait_for(timeout_s=10), await there.wait_for(timeout_s=10)
+        got += await receive(sub, COUNT - 50)
+        await publishing
+    assert got == list(range(COUNT))
+    assert (told.transport, told.local.id, heard.transport, heard.local.id) == ("two", pub.id, "two", sub.id)
+    assert told.reason == heard.reason
+    assert told.reason.startswith("one would be: ")
 
 
 async def test_it_moves_again_and_again(ends: Ends, transports: tuple[testing.MemoryTransport, ...]) -> None:

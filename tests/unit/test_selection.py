@@ -100,6 +100,15 @@ def test_who_has_set_up_encryption_and_does_not_get_it_is_told(across: Callable[
         assert select(across(qos, qos), publisher_has, subscription_has).not_encrypted == ""
 
 
+def test_who_moves_to_plain_text_is_told(across: Callable[..., Match]) -> None:
+    cut = {"zmq": "no connection"}
+    moved = select(across(), [ZMQ, DDS], [ZMQ, DDS], unreachable=cut)
+    assert (moved.choice, moved.not_encrypted) == ("dds", "zmq would be: unreachable: no connection")
+    assert moved.reasons["dds"].endswith("not encrypted although zmq would be: unreachable: no connection")
+    assert select(across(), [ZMQ], [ZMQ], unreachable=cut).not_encrypted == ""
+    assert select(across(), [ZMQ, DDS], [ZMQ, DDS], unreachable={"dds": "lost"}).not_encrypted == ""
+
+
 def test_what_one_end_lacks_is_out(across: Callable[..., Match]) -> None:
     broken = TransportInfo("zmq", ZMQ.capabilities, "pyzmq is too old; remedy: update it")
     unknown = TransportInfo("dds", None, "lunar_dds:Transport is broken: ImportError: x")
@@ -309,8 +318,10 @@ def test_what_does_not_reach_the_other_end_is_not_chosen(across: Callable[..., M
         "dds",
         {
             "zmq": "unreachable: the connection was lost",
-            "dds": "chosen: carries messages with a copy, reach network",
+            "dds": "chosen: carries messages with a copy, reach network, not encrypted although "
+            "zmq would be: unreachable: the connection was lost",
         },
+        "zmq would be: unreachable: the connection was lost",
     )
 
 

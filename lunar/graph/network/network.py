@@ -122,7 +122,6 @@ class Network(NetworkMatches, Streams):
         if host is None:
             local.notify(events.NoTransport(local.info, remote, self._why_none(local.info, remote)))
             return
-        self._warn_of_plain_text(local, process, remote)
         key = (local.info.id, process.id, host.name)
         stream = self.outgoing.get(key) or self._unpark_outgoing(key, process)
         if stream is None:
@@ -146,7 +145,6 @@ class Network(NetworkMatches, Streams):
         if host is None:
             local.notify(events.NoTransport(local.info, remote, self._why_none(remote, local.info)))
             return
-        self._warn_of_plain_text(local, process, remote)
         key = (remote.id, process.id, host.name)
         stream = self.incoming.get(key) or self.moves.next_of(key) or self._unpark_incoming(key, process)
         if stream is None:
@@ -197,16 +195,18 @@ class Network(NetworkMatches, Streams):
         match = Match(publisher, subscription, same_host=False)
         chosen = select(match, sends, receives, unreachable=self.reach.reasons(process))
         self.selections[publisher.id, subscription.id] = chosen
+        self._warn_of_plain_text(process, publisher, subscription)
         return None if chosen.choice is None else self.hosts[chosen.choice]
 
-    def _warn_of_plain_text(
-        self, local: LocalPublisher | LocalSubscription, process: RemoteProcess, remote: EndpointInfo
-    ) -> None:
+    def _warn_of_plain_text(self, process: RemoteProcess, publisher: EndpointInfo, subscription: EndpointInfo) -> None:
         """Tells once for each process that somebody has set up encryption, and does not get it."""
-        pair = (local.info.id, remote.id) if remote.kind == "subscription" else (remote.id, local.info.id)
-        chosen = self.selections[pair]
-        if chosen.not_encrypted and process.id not in self._warned:
+        chosen, known = self.selections[publisher.id, subscription.id], self._matchmaker
+        if not chosen.not_encrypted or process.id in self._warned:
+            return
+        local = known.subscriptions.get(subscription.id) if publisher.host else known.publishers.get(publisher.id)
+        if local is not None:
             self._warned.add(process.id)
+            remote = publisher if publisher.host else subscription
             local.notify(events.NotEncrypted(local.info, remote, chosen.choice or "", chosen.not_encrypted))
 
     def why_not(self, publisher_id: str, subscription_id: str, name: str) -> str:

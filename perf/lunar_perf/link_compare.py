@@ -20,6 +20,7 @@ from lunar_perf.throughput import run_throughput
 Progress = Callable[[str], None]
 
 CROWD_HOSTS = 3
+_USUAL_MTU, _LONG_MTU = 1500, 9000
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ def compare_link(
 def sides_of(lab: LinkLab, measurement: LinkMeasurement) -> tuple[Side, Side]:
     """Where the two processes of a measurement run."""
     match measurement.place:
-        case "link":
+        case "link" | "link, MTU 9000":
             return lab.sides()
         case "link, encrypted":
             return lab.sides(curve=True)
@@ -103,6 +104,7 @@ def _measure(lab: LinkLab, measurement: LinkMeasurement, repetition: int, result
     sides = sides_of(lab, measurement)
     work = measurement.fresh_work(sides[0].address)
     try:
+        lab.hosts.set_mtu(_LONG_MTU if measurement.place == "link, MTU 9000" else _USUAL_MTU)
         if measurement.kind == "ping-pong":
             measured = run_ping_pong(measurement.peer, work, sides)
             results.ping_pongs.setdefault(measurement.key, {})[repetition] = measured

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from lunar_perf.link_compare import LinkResults
 from lunar_perf.link_meeting import Meeting, Memory
 from lunar_perf.link_plan import (
+    DATAGRAM_BYTES,
     DDS,
+    DDS_LONG,
     LOCAL,
     LOCAL_NETWORK,
     LOCAL_SPIN,
     LOCAL_SPIN_NETWORK,
+    SEQUENCE_LONG,
+    UDP,
     ZMQ,
     ZMQ_CURVE,
     ZMQ_LOANED,
@@ -71,10 +75,29 @@ def facts(results: LinkResults) -> list[Fact]:
             *(results, "throughput", DDS, "cyclonedds", LARGE_BYTES),
             "dds, 1 MiB one way, to an array of fixed size in cyclonedds-python",
         ),
+        _cost(results, "throughput", DDS_LONG, SEQUENCE_LONG, LARGE_BYTES, "dds, 1 MiB one way, MTU 9000"),
     ]
+    rows += _floor_of_dds(results)
     meetings = (*list(results.pairs.values())[-1:], *([results.crowd] if results.crowd else []))
     rows.extend(_traffic(meeting) for meeting in meetings)
     return [row for row in rows if row is not None] + _memory(results)
+
+
+def _floor_of_dds(results: LinkResults) -> list[Fact | None]:
+    """What bare datagrams of the same size would carry, as messages of 1 MiB a second."""
+    own, other = (
+        results.runs.msgs_per_s(key_of("throughput", label, LARGE_BYTES)) for label in (DDS, "cyclonedds-sequence")
+    )
+    datagrams = results.runs.msgs_per_s(key_of("throughput", UDP, DATAGRAM_BYTES))
+    bare = {repetition: rate * DATAGRAM_BYTES / LARGE_BYTES for repetition, rate in datagrams.items()}
+    if not (own and other and bare):
+        return []
+    return [
+        Fact(
+            "dds, 1 MiB one way, to bare UDP in datagrams as long", f"{_rate(own)} to {_rate(bare)}", ratio(own, bare)
+        ),
+        Fact("bare UDP, to cyclonedds-python's sequence: no more can be had", _rate(bare), ratio(bare, other)),
+    ]
 
 
 def _round_trip(results: LinkResults, ours: str, theirs: str, target: float, work: str, note: str) -> Number:

@@ -9,12 +9,16 @@ from typing import Literal
 from lunar_perf.plan import LARGE_BYTES, SMALL_BYTES, Kind
 from lunar_perf.work import Wait, Work, new_channel
 
-Place = Literal["link", "link, encrypted", "one host", "one host, range network"]
-"""Two hosts; two hosts with CURVE; both processes on one host, range host; the same with range network."""
+Place = Literal["link", "link, encrypted", "link, MTU 9000", "one host", "one host, range network"]
+"""Two hosts; with CURVE; with long packets; both processes on one host, range host; the same with range network."""
 
 ZMQ, ZMQ_CURVE, ZMQ_LOANED, DDS = "lunar zmq", "lunar zmq, CURVE", "lunar zmq, loaned", "lunar dds"
+DDS_LONG, SEQUENCE_LONG, UDP = "lunar dds, MTU 9000", "cyclonedds-sequence, MTU 9000", "UDP, bare"
 LOCAL, LOCAL_SPIN = "lunar shm", "lunar shm spin"
 LOCAL_NETWORK, LOCAL_SPIN_NETWORK = "lunar shm, range network", "lunar shm spin, range network"
+
+DATAGRAM_BYTES = 65000
+"""As long as those that carry large samples over ``dds``."""
 
 SWEEP_BYTES = (64, 1 << 10, 1 << 14, 1 << 18)
 
@@ -78,6 +82,9 @@ def link_plan(peers: Collection[str], *, quick: bool, sweep: bool) -> list[LinkM
         # Its slow serialiser takes longer for each message than Lunar for many.
         _stream("cyclonedds-sequence", "cyclonedds-sequence", 3 * duration_s, warmup=1),
         _stream("cyclonedds", "cyclonedds", duration_s),
+        _stream(UDP, "udp", duration_s, size_bytes=DATAGRAM_BYTES),
+        _stream(DDS_LONG, "lunar", duration_s, place="link, MTU 9000", transport="dds"),
+        _stream(SEQUENCE_LONG, "cyclonedds-sequence", 3 * duration_s, place="link, MTU 9000", warmup=1),
         _stream(ZMQ_CURVE, "lunar", duration_s, place="link, encrypted", transport="zmq"),
     ]
     if sweep:
@@ -124,6 +131,7 @@ def _stream(
     transport: str = "",
     warmup: int = 10,
     loan: bool = False,
+    size_bytes: int = LARGE_BYTES,
 ) -> LinkMeasurement:
-    work = Work(LARGE_BYTES, warmup=warmup, duration_s=duration_s, transport=transport, loan=loan)
+    work = Work(size_bytes, warmup=warmup, duration_s=duration_s, transport=transport, loan=loan)
     return LinkMeasurement(label, peer, "throughput", place, work)

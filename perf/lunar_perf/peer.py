@@ -119,6 +119,7 @@ LINK_PEERS: dict[str, PeerEntry] = {
             *("cyclonedds-sequence", "lunar_perf.peers.cyclone", ("cyclonedds",)),
             "sequence of octets, Lunar's own type there; the same otherwise",
         ),
+        PeerEntry("udp", "lunar_perf.peers.udp_blocking", (), "bare datagrams, blocking: the floor of dds"),
     )
 }
 """The libraries that are measured between hosts, and how."""

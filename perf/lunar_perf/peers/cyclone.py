@@ -22,12 +22,15 @@ from lunar_perf.stride import stride
 from lunar_perf.work import Work
 
 # Read by the C library when the first participant is made, so it is set before anything of it is imported.
-# On a link with the sizes and watermarks that Lunar uses: only what is done in Python is to differ.
+# On a link with the sizes, buffers and watermarks that Lunar uses: only what is done in Python is to differ.
 os.environ["CYCLONEDDS_URI"] = (
     f"""<CycloneDDS><Domain>
 <General><Interfaces><NetworkInterface name="{os.environ["LUNAR_PERF_INTERFACE"]}"/></Interfaces>
-<MaxMessageSize>65500B</MaxMessageSize><FragmentSize>65000B</FragmentSize></General>
-<Internal><Watermarks><WhcHigh>64MB</WhcHigh><WhcHighInit>4MB</WhcHighInit></Watermarks></Internal>
+<MaxMessageSize>65500B</MaxMessageSize><FragmentSize>1344B</FragmentSize></General>
+<Internal><Watermarks><WhcHigh>64MB</WhcHigh><WhcHighInit>4MB</WhcHighInit></Watermarks>
+<SocketReceiveBufferSize max="4MB"/><NackDelay>10ms</NackDelay>
+<BurstSize><MaxFragsRexmitSample>1000</MaxFragsRexmitSample></BurstSize>
+<MaxQueuedRexmitBytes>8MB</MaxQueuedRexmitBytes><MaxQueuedRexmitMessages>8000</MaxQueuedRexmitMessages></Internal>
 </Domain></CycloneDDS>"""
     if os.environ.get("LUNAR_PERF_INTERFACE")
     else """<CycloneDDS><Domain>

@@ -6,7 +6,8 @@ Three modules come out of the C core in ``lunar/_native``:
 * ``lunar._native._codec``, another: FlatBuffers, written in place and read without a copy;
 * ``lunar._native._control``, through cffi in API mode: everything else.
 
-A fourth, ``lunar_dds._cdr``, is the transport's own: what it does once per sample.
+Two more belong to transports: ``lunar_dds._cdr``, what is done once per sample, and ``lunar_zmq._frames``, which hands
+frames to libzmq.
 
 Environment variables read by a build:
 
@@ -26,6 +27,7 @@ from setuptools.command.build_ext import build_ext
 NATIVE = Path("lunar/_native")
 DDS = Path("transports/dds/native")
 INCLUDE_DIRS = [str(NATIVE / "core"), str(NATIVE / "bus"), str(NATIVE / "codec")]
+ZMQ = Path("transports/zmq/lunar_zmq")
 CONTROL_BUILDER = NATIVE / "build_control.py"
 
 ABI3 = os.environ.get("LUNAR_ABI3", "1") != "0"
@@ -60,7 +62,7 @@ class BuildNative(build_ext):
         """Build one module; a changed header rebuilds it."""
         ext.extra_compile_args = [*compile_args(), *ext.extra_compile_args]
         ext.include_dirs = [*INCLUDE_DIRS, *ext.include_dirs]
-        ext.depends = [*ext.depends, *sorted(map(str, NATIVE.glob("*/*.h")))]
+        ext.depends = [*ext.depends, *sorted(map(str, (*NATIVE.glob("*/*.h"), *DDS.glob("*.h"))))]
         if SANITIZE:
             ext.extra_link_args = [*ext.extra_link_args, f"-fsanitize={SANITIZE}"]
         if ext.name.endswith("._control"):
@@ -81,23 +83,16 @@ class BuildNative(build_ext):
 def extensions() -> list[Extension]:
     """Return the CPython extensions."""
     macros: list[tuple[str, str | None]] = [("Py_LIMITED_API", "0x030B0000")] if ABI3 else []
-    sources = {"_bus": ("bus", "core"), "_codec": ("codec",)}
+    folders = {"_bus": ("bus", "core"), "_codec": ("codec",)}
+    sources = {
+        f"lunar._native.{name}": [source for folder in those for source in sorted(NATIVE.glob(f"{folder}/*.c"))]
+        for name, those in folders.items()
+    }
+    sources["lunar_dds._cdr"] = sorted(DDS.glob("*.c"))
+    sources["lunar_zmq._frames"] = [ZMQ / "_frames.c"]
     return [
-        Extension(
-            f"lunar._native.{name}",
-            [source for folder in folders for source in sorted(map(str, NATIVE.glob(f"{folder}/*.c")))],
-            define_macros=macros,
-            py_limited_api=ABI3,
-        )
-        for name, folders in sources.items()
-    ] + [
-        Extension(
-            "lunar_dds._cdr",
-            sorted(map(str, DDS.glob("*.c"))),
-            depends=sorted(map(str, DDS.glob("*.h"))),
-            define_macros=macros,
-            py_limited_api=ABI3,
-        )
+        Extension(name, list(map(str, paths)), define_macros=macros, py_limited_api=ABI3)
+        for name, paths in sources.items()
     ]
 
 

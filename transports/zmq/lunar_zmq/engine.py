@@ -1,7 +1,7 @@
 """One process's end of the transport: moves frames between the sockets and what decides (`publishing`, `subscribing`).
 
-Nothing here has a thread; libzmq has two of its own, and pyzmq a third that lets go of payloads once libzmq has sent
-them. One epoll descriptor stands for all sockets, and for an eventfd by which the engine wakes itself.
+Nothing here has a thread; libzmq has two of its own. One epoll descriptor stands for all sockets, and for an eventfd
+by which the engine wakes itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lunar import abc
 from lunar.errors import ClosedError, PeerFault, from_errno
 from lunar_zmq import gate, wire
 from lunar_zmq.descriptors import close_sockets_of
+from lunar_zmq.frames import open_frames
 from lunar_zmq.keys import AllowList, load_keys
 from lunar_zmq.outbox import Outbox
 from lunar_zmq.publishing import Publishing
@@ -32,7 +33,6 @@ from lunar_zmq.sockets import (
     connect,
     connect_dealer,
     failure,
-    receive,
     transmitter,
     watch,
 )
@@ -52,6 +52,8 @@ _LINGER_MS: Final = 100
 # libzmq aborts the process when it has none left. It needs 9, and 5 for a connection.
 _NEEDED_TO_OPEN: Final = 20
 _NEEDED_TO_CONNECT: Final = 10
+# Payloads that libzmq has sent are let go of whenever there is something else to do, and at the latest after this.
+_COLLECT_WITHIN_S: Final = 0.05
 # An endpoint that is not reached within this makes room for the next one.
 _ENDPOINT_TURN_S: Final = 2.0
 _NEVER: Final = float("inf")
@@ -100,6 +102,7 @@ class ZmqEngine(abc.Engine):
         self._dirty: set[Port] = set()
         self._waiting: list[Outbox] = []
         self._links: dict[tuple[str, str], _Link] = {}
+        self._frames = open_frames()
         self._make_descriptors()
         try:
             self._bind(site)
@@ -130,11 +133,11 @@ class ZmqEngine(abc.Engine):
                 self._allowed = AllowList(self._keys.public, self._settings.allowed, self._settings.keys)
                 zap = self._context.socket(zmq.REP)
                 zap.bind(gate.ENDPOINT)
-                self._add(Port(zap, self._answer_gate))
+                self._add(Port(zap, self._answer_gate, self._frames))
             router, self._endpoints = bind_router(self._context, site, self._settings, self._keys)
         except zmq.ZMQError as error:
             raise failure(error, "making the sockets") from error
-        self._router = self._add(Port(router, self._take_from_subscriber))
+        self._router = self._add(Port(router, self._take_from_subscriber, self._frames))
 
     def _add(self, port: Port) -> Port:
         self._ports[port.fd] = port
@@ -184,11 +187,11 @@ class ZmqEngine(abc.Engine):
     def _connect(self, remote_id: str, address: Address) -> _Link:
         abc.require_descriptors(_NEEDED_TO_CONNECT, "connecting over ZeroMQ")
         dealer = connect_dealer(self._context, self._settings, address, self._keys)
-        port = Port(dealer, lambda: self._take_from_publisher(link))
-        outbox = Outbox(transmitter(port, None, self._touched, lambda: None), self._schedule)
+        port = Port(dealer, lambda: self._take_from_publisher(link), self._frames)
+        outbox = Outbox(transmitter(port, self._frames, None, self._touched, lambda: None), self._schedule)
         streams = PublisherLink(self._me, self._epoch, bytes.fromhex(remote_id), address.epoch, outbox, self._wake)
         try:
-            link = _Link(port, Port(watch(dealer), lambda: self._take_change(link)), streams, address)
+            link = _Link(port, Port(watch(dealer), lambda: self._take_change(link), self._frames), streams, address)
             connect(dealer, address.endpoints[0])
         except zmq.ZMQError as error:
             dealer.disable_monitor()
@@ -236,7 +239,9 @@ class ZmqEngine(abc.Engine):
             self._publishing.connection_lost(routing_id, time.monotonic())
             self._wake()
 
-        return Outbox(transmitter(self._router, routing_id, self._touched, unreachable), self._schedule, prefix)
+        return Outbox(
+            transmitter(self._router, self._frames, routing_id, self._touched, unreachable), self._schedule, prefix
+        )
 
     def _schedule(self, outbox: Outbox) -> None:
         """Sends what is in an outbox: at once if it comes alone, else with what else comes in this turn."""
@@ -287,6 +292,7 @@ class ZmqEngine(abc.Engine):
                 os.eventfd_read(self._bell)
                 self._woken = False
             self._take_all(now_s)
+            self._frames.collect()
             self._tick(now_s)
             self._flush()
         finally:
@@ -332,6 +338,8 @@ class ZmqEngine(abc.Engine):
 
     def _next_due_s(self) -> float:
         due_s = self._publishing.due_s
+        if self._frames.lent:
+            due_s = min(due_s, time.monotonic() + _COLLECT_WITHIN_S)
         for link in self._links.values():
             due_s = min(due_s, link.streams.due_s)
             if not link.streams.connected:
@@ -360,9 +368,11 @@ class ZmqEngine(abc.Engine):
         self._publishing.arrived(frames[0].bytes, frames[1].bytes, key, time.monotonic())
 
     def _take_from_publisher(self, link: _Link) -> None:
-        frame, payload = receive(link.port.socket)
+        came = self._frames.receive(link.port.address)
+        if came is None:
+            raise zmq.Again
         try:
-            link.streams.arrived(frame, payload, time.monotonic())
+            link.streams.arrived(*came, time.monotonic())
         except wire.Malformed as fault:
             self._links = {which: other for which, other in self._links.items() if other is not link}
             link.streams.fault(str(fault))
@@ -411,6 +421,7 @@ class ZmqEngine(abc.Engine):
         self._ports.clear()
         self._links.clear()
         self._context.term()
+        self._frames.collect()
         self._remove_files()
 
     def _remove_files(self) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from lunar.abc import Site
+    from lunar_zmq.frames import FrameCarrier
     from lunar_zmq.keys import KeyPair
     from lunar_zmq.outbox import Transmit
     from lunar_zmq.settings import Address, Settings
@@ -35,7 +36,6 @@ __all__ = [
     "connect",
     "connect_dealer",
     "failure",
-    "receive",
     "transmitter",
     "watch",
 ]
@@ -45,7 +45,6 @@ _LARGEST_OF_SUBSCRIBER_BYTES: Final = 1 << 20
 _LARGEST_OF_PUBLISHER_BYTES: Final = 1 << 32
 # A plain number: of the enumeration, `&` would be a call of a microsecond.
 _POLLIN: Final = int(zmq.POLLIN)
-_COPY_BELOW_BYTES: Final = 64 * 1024
 
 Change = Literal["connected", "lost", "refused"]
 _CHANGES: Final[dict[int, Change]] = {
@@ -60,22 +59,24 @@ class Port:
 
     Args:
         socket: The socket, owned by this.
-        take: Called with each message's frames.
+        take: Takes a message from it; raises `zmq.Again` if there is none.
+        frames: Carries its frames.
     """
 
-    __slots__ = ("fd", "socket", "take", "touched")
+    __slots__ = ("_events", "address", "fd", "socket", "take", "touched")
 
-    def __init__(self, socket: zmq.Socket[bytes], take: Callable[[], None]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], take: Callable[[], None], frames: FrameCarrier) -> None:
         self.socket = socket
+        self.address: int = socket.underlying
         self.fd: int = socket.getsockopt(zmq.FD)
         self.take = take
         self.touched = True
+        self._events = frames.events
 
     def has_message(self) -> bool:
         """Whether something waits to be received; asking is what clears the descriptor."""
         self.touched = False
-        events: int = self.socket.getsockopt(zmq.EVENTS)
-        return bool(events & _POLLIN)
+        return bool(self._events(self.address) & _POLLIN)
 
 
 def failure(error: zmq.ZMQError, doing: str) -> LunarError:
@@ -193,48 +194,29 @@ def _set_common(socket: zmq.Socket[bytes], settings: Settings) -> None:
     socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
 
 
-def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, ReadableBuffer | None]:
-    """Receives a publisher's message: its frame, and the payload that follows, which is not copied.
-
-    Raises:
-        zmq.Again: There is none.
-    """
-    frame: bytes = socket.recv(zmq.NOBLOCK)
-    if not socket.getsockopt(zmq.RCVMORE):
-        return frame, None
-    payload: ReadableBuffer = socket.recv(zmq.NOBLOCK, copy=False).buffer
-    while socket.getsockopt(zmq.RCVMORE):
-        socket.recv(zmq.NOBLOCK)  # nobody says this; it must not be taken for the next message
-    return frame, payload
-
-
 def transmitter(
-    port: Port, routing_id: bytes | None, touched: Callable[[Port], None], unreachable: Callable[[], None]
+    port: Port,
+    frames: FrameCarrier,
+    routing_id: bytes | None,
+    touched: Callable[[Port], None],
+    unreachable: Callable[[], None],
 ) -> Transmit:
     """Makes what sends frames through a socket.
 
     Args:
         port: The socket.
+        frames: Carries them.
         routing_id: Of a router, the connection to send to.
         touched: Called with the port after it was sent to.
         unreachable: Called if there is no connection; what was to be sent is dropped.
     """
-    send = port.socket.send
-    last = zmq.NOBLOCK
-    more = zmq.NOBLOCK | zmq.SNDMORE
+    send, socket = frames.send, port.address
 
     def transmit(frame: bytes, payload: ReadableBuffer | None) -> None:
-        try:
-            if routing_id is not None:
-                send(routing_id, more)
-            if payload is None:
-                send(frame, last)
-            else:
-                send(frame, more)
-                send(payload, last, copy=False)
-        except zmq.ZMQError as error:
-            if error.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
-                raise
+        error = send(socket, routing_id, frame, payload)
+        if error:
+            if error not in (errno.EHOSTUNREACH, errno.EAGAIN):
+                raise zmq.ZMQError(error)
             unreachable()
         touched(port)
 

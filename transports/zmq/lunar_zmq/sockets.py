@@ -45,6 +45,8 @@ _LARGEST_OF_SUBSCRIBER_BYTES: Final = 1 << 20
 _LARGEST_OF_PUBLISHER_BYTES: Final = 1 << 32
 # A plain number: of the enumeration, `&` would be a call of a microsecond.
 _POLLIN: Final = int(zmq.POLLIN)
+# As much as is on its way of most streams, see `receiving`.
+_KEPT_BYTES: Final = 8 << 20
 
 Change = Literal["connected", "lost", "refused"]
 _CHANGES: Final[dict[int, Change]] = {
@@ -145,6 +147,7 @@ def connect_dealer(
         dealer = context.socket(zmq.DEALER)
     except zmq.ZMQError as error:
         raise failure(error, "making a socket") from error
+    _keep_large_blocks()
     _set_common(dealer, settings)
     dealer.setsockopt(zmq.MAXMSGSIZE, _LARGEST_OF_PUBLISHER_BYTES)
     dealer.setsockopt(zmq.RECONNECT_IVL, 50)
@@ -154,6 +157,15 @@ def connect_dealer(
         dealer.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
         dealer.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
     return dealer
+
+
+def _keep_large_blocks() -> None:
+    """Has malloc keep the memory of large frames that come in, instead of giving it back after each.
+
+    glibc keeps what is smaller than the largest block that was ever freed (up to 32 MiB), and twice that in all. Pages
+    that it gave back are new ones the next time, each faulted in and zeroed. This block is never touched: it is free.
+    """
+    bytes(_KEPT_BYTES)
 
 
 def watch(dealer: zmq.Socket[bytes]) -> zmq.Socket[bytes]:

@@ -16,6 +16,7 @@
 #include <Python.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,6 +189,10 @@ static int send_lent(Frames *self, void *socket, PyObject *payload) {
             zmq.msg_close(&message); /* which puts it on the list */
             return error;
         }
+    /* libzmq's thread is behind.  If it has to share our core it gets it now, as long as it finds this in the cache;
+     * else it would only once we wait for room, with many more on top. */
+    if (self->lent > 1)
+        (void)sched_yield();
     return 0;
 }
 

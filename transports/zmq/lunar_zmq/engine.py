@@ -295,12 +295,13 @@ class ZmqEngine(abc.Engine):
             self._frames.collect()
             self._tick(now_s)
             self._flush()
+            if self._look_at_touched():
+                # Sending took a while, and what came meanwhile is mostly credit: with it, the sending goes on here.
+                self._take_all(time.monotonic())
+                self._flush()
         finally:
             self._working = False
-        for port in self._ports.values():
-            if port.touched and port.has_message():
-                self._dirty.add(port)
-        if self._dirty:
+        if self._look_at_touched():
             return 0.0
         due_s = self._next_due_s()
         return None if due_s == _NEVER else max(due_s - time.monotonic(), 0.0)
@@ -314,6 +315,13 @@ class ZmqEngine(abc.Engine):
                     self._dirty.discard(port)
             if time.monotonic() >= end_s:
                 return
+
+    def _look_at_touched(self) -> bool:
+        """Looks at the sockets whose descriptors may not tell any more; returns whether something waits to be taken."""
+        for port in self._ports.values():
+            if port.touched and port.has_message():
+                self._dirty.add(port)
+        return bool(self._dirty)
 
     def _take_some(self, port: Port) -> bool:
         """Takes a message from a socket, if there is one; returns whether there is another."""

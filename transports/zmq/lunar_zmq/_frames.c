@@ -164,54 +164,60 @@ static int send_copy(void *socket, PyObject *bytes, int flags) {
     return 0;
 }
 
-static int send_lent(Frames *self, void *socket, PyObject *payload) {
-    message message;
+static lent *lend(Frames *self, PyObject *payload) {
     lent *made = malloc(sizeof *made);
     if (!made) {
         PyErr_NoMemory();
-        return -1;
+        return NULL;
     }
     made->list = self->list;
     if (PyObject_GetBuffer(payload, &made->view, PyBUF_SIMPLE) < 0) {
         free(made);
-        return -1;
-    }
-    if (zmq.msg_init_data(&message, made->view.buf, (size_t)made->view.len, sent, made) < 0) {
-        int error = errno;
-        PyBuffer_Release(&made->view);
-        free(made);
-        return error;
+        return NULL;
     }
     self->lent++;
+    return made;
+}
+
+static int send_lent(Frames *self, void *socket, lent *payload) {
+    message message;
+    if (zmq.msg_init_data(&message, payload->view.buf, (size_t)payload->view.len, sent, payload) < 0) {
+        int error = errno;
+        sent(NULL, payload);
+        return error;
+    }
     while (zmq.msg_send(&message, socket, DONTWAIT) < 0)
         if (errno != EINTR) {
             int error = errno;
             zmq.msg_close(&message); /* which puts it on the list */
             return error;
         }
-    /* libzmq's thread is behind.  If it has to share our core it gets it now, as long as it finds this in the cache;
-     * else it would only once we wait for room, with many more on top. */
+    /* libzmq's thread is behind.  If it has to share our core it gets it now, and the other side something to do; else
+     * it would only once we wait for room, with much more to send, that is in no cache any more. */
     if (self->lent > 1)
         (void)sched_yield();
     return 0;
 }
-
-static void *socket_of(PyObject *address) { return PyLong_AsVoidPtr(address); }
 
 static PyObject *frames_send(Frames *self, PyObject *const *args, Py_ssize_t count) {
     if (count != 4) {
         PyErr_SetString(PyExc_TypeError, "send(socket, routing_id, frame, payload)");
         return NULL;
     }
-    void *socket = socket_of(args[0]);
+    void *socket = PyLong_AsVoidPtr(args[0]);
     if (!socket && PyErr_Occurred())
         return NULL;
     collect(self); /* first, for its memory is the warmest */
+    lent *payload = NULL;
+    if (args[3] != Py_None && !(payload = lend(self, args[3])))
+        return NULL; /* before a part of the message is on its way */
     int error = args[1] == Py_None ? 0 : send_copy(socket, args[1], DONTWAIT | SNDMORE);
     if (!error)
-        error = send_copy(socket, args[2], args[3] == Py_None ? DONTWAIT : DONTWAIT | SNDMORE);
-    if (!error && args[3] != Py_None)
-        error = send_lent(self, socket, args[3]);
+        error = send_copy(socket, args[2], payload ? DONTWAIT | SNDMORE : DONTWAIT);
+    if (payload && error)
+        sent(NULL, payload);
+    else if (payload)
+        error = send_lent(self, socket, payload);
     return error < 0 ? NULL : PyLong_FromLong(error);
 }
 
@@ -265,7 +271,7 @@ static int drop_rest(void *socket) {
 
 static PyObject *frames_receive(Frames *Py_UNUSED(self), PyObject *address) {
     message first;
-    void *socket = socket_of(address);
+    void *socket = PyLong_AsVoidPtr(address);
     if (!socket && PyErr_Occurred())
         return NULL;
     int came = receive_into(&first, socket);
@@ -293,7 +299,7 @@ static PyObject *frames_receive(Frames *Py_UNUSED(self), PyObject *address) {
 }
 
 static PyObject *frames_events(Frames *Py_UNUSED(self), PyObject *address) {
-    void *socket = socket_of(address);
+    void *socket = PyLong_AsVoidPtr(address);
     if (!socket && PyErr_Occurred())
         return NULL;
     int events = 0;

@@ -100,6 +100,33 @@ def test_without_room_the_sender_stops_and_goes_on_later(both: BothEnds, monkeyp
     assert both.sender.lost == both.receiver.lost_count
 
 
+def sent_ahead(both: BothEnds, payload: bytes) -> int:
+    """How many of these a reliable sender gets rid of without a word from the other side."""
+    count = 0
+    while both.send(payload):
+        count += 1
+    return count
+
+
+def test_a_window_bounds_the_bytes_on_their_way_and_holds_a_few_large_parcels():
+    both = BothEnds(reliable=True)
+    both.open_talker()
+    both.open_listener()
+    both.connect()
+    both.settle()
+    mebibyte = bytes(1 << 20)
+    assert sent_ahead(both, mebibyte) == receiving.WINDOW_BYTES >> 20
+    both.settle()
+    huge = bytes(6 << 20)
+    assert sent_ahead(both, huge) == 2  # what is as large has not been seen yet
+    both.settle()
+    assert sent_ahead(both, huge) == 4
+    both.settle()
+    assert sent_ahead(both, mebibyte) == 24
+    both.settle()
+    assert both.receiver.got == both.taken
+
+
 def test_a_short_cut_is_nobodys_business(both: BothEnds):
     both.send()
     both.cut()

@@ -114,7 +114,8 @@ class ReceivingEnd(abc.Incoming):
         self._last_sequence = 0
         self._lost = 0
         self._taken = self._taken_bytes = 0
-        self._window_bytes = WINDOW_BYTES
+        # What does not wait is dropped instead: for best effort the window is the burst that gets through.
+        self._window_bytes = WINDOW_BYTES if self._reliable else _LARGEST_WINDOW_BYTES
         self._extend()
         self._held.clear()
         self._held_bytes = 0

@@ -127,6 +127,19 @@ def test_a_window_bounds_the_bytes_on_their_way_and_holds_a_few_large_parcels():
     assert both.receiver.got == both.taken
 
 
+def test_a_burst_without_a_promise_gets_through_where_one_that_can_wait_would_wait():
+    both = BothEnds(reliable=False)
+    both.open_talker()
+    both.open_listener()
+    both.connect()
+    both.settle()
+    for _ in range(70):
+        both.send(bytes(1 << 20))
+    both.settle()
+    assert both.receiver.got == both.taken[:64]
+    assert both.receiver.lost_count == both.sender.lost == 6
+
+
 def test_a_short_cut_is_nobodys_business(both: BothEnds):
     both.send()
     both.cut()

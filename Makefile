@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := .
 CORE_C := $(sort $(wildcard lunar/_native/core/*.c))
 NATIVE := $(CORE_C) $(sort $(wildcard lunar/_native/*/*.h lunar/_native/bus/*.c lunar/_native/codec/*.c lunar/_native/build_control.py \
-	transports/*/native/* transports/zmq/lunar_zmq/*.c))
+	transports/*/native/*))
 # The set itself, so that a removed source rebuilds as well.
 NATIVE_LIST := build/native-sources
 C_TESTS := $(patsubst tests/native/%.c,%,$(sort $(wildcard tests/native/test_*.c)))

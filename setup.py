@@ -25,9 +25,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("lunar/_native")
-DDS = Path("transports/dds/native")
+DDS, ZMQ = Path("transports/dds/native"), Path("transports/zmq/native")
 INCLUDE_DIRS = [str(NATIVE / "core"), str(NATIVE / "bus"), str(NATIVE / "codec")]
-ZMQ = Path("transports/zmq/lunar_zmq")
 CONTROL_BUILDER = NATIVE / "build_control.py"
 
 ABI3 = os.environ.get("LUNAR_ABI3", "1") != "0"
@@ -89,7 +88,7 @@ def extensions() -> list[Extension]:
         for name, those in folders.items()
     }
     sources["lunar_dds._cdr"] = sorted(DDS.glob("*.c"))
-    sources["lunar_zmq._frames"] = [ZMQ / "_frames.c"]
+    sources["lunar_zmq._frames"] = sorted(ZMQ.glob("*.c"))
     return [
         Extension(name, list(map(str, paths)), define_macros=macros, py_limited_api=ABI3)
         for name, paths in sources.items()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineHost", "Flushed"]
 
+# While an engine has more to do at once, so many turns of a millisecond before others have theirs.
+_TURNS_MORE = 2
+
 # Timers that are due this close together are one: setting one wakes the control thread.
 _CLOSE_TOGETHER_S = 0.0005
 
@@ -115,6 +118,10 @@ class EngineHost:
         try:
             with self._mutex:
                 wait_s = self.engine.work()
+                for _ in range(_TURNS_MORE):
+                    if wait_s != 0.0:
+                        break
+                    wait_s = self.engine.work()
         except Exception as error:  # noqa: BLE001 - whatever it is: others may go on, and who called is not to blame
             _log.error("the transport %s has failed", self.name, exc_info=error)
             self.fail(str(error) or type(error).__name__)

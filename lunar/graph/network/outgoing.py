@@ -85,7 +85,7 @@ class OutgoingStream(OutgoingHandler):
         self._again: deque[Parcel] = deque()
         self._resending = _Resending(self)
         self.down_since_s: float | None = None
-        self._is_up = self._recalled = self._closed = False
+        self._is_up = self._is_refused = self._recalled = self._closed = False
         if before is not None and before.host is host:
             before.recall()
         host.carry()
@@ -107,6 +107,7 @@ class OutgoingStream(OutgoingHandler):
 
     def writable(self) -> None:
         """See `lunar.abc.OutgoingHandler`."""
+        self._is_refused = False
         self.host.flush(self._resending if self._again else self)
 
     def losses(self, lost: int) -> None:
@@ -122,7 +123,7 @@ class OutgoingStream(OutgoingHandler):
 
     def flush(self) -> None:
         """Hands the engine what is in the queue, as far as it has room."""
-        if not self.connected_now or self._outlet is None:
+        if self._is_refused or not self.connected_now or self._outlet is None:
             return
         take, send = self._outlet.take, self._outgoing.send
         parcel = self._pending
@@ -133,6 +134,7 @@ class OutgoingStream(OutgoingHandler):
                     return
             self._pending = parcel
             if not send(parcel):
+                self._is_refused = True  # until it says that it has room: each publish would ask in vain
                 return
             self._pending = parcel = None
 
@@ -164,6 +166,7 @@ class OutgoingStream(OutgoingHandler):
             coming = [*self._again, *([self._pending] if self._pending is not None else [])]
             last = coming[0].sequence_number - 1 if coming else last_taken
             is_to_come = last_taken < self._newest or any(each.sequence_number == self._newest for each in coming)
+            self._is_refused = False
             self._outgoing.start(last, self._newest if is_to_come else last)
             self._is_up, self.connected_now = True, not self._again
         self._changed(self)

@@ -57,7 +57,7 @@ def complete_types(incomplete: str) -> list[tuple[str, str]]:
 
     found = [*standard_types().values()]
     with suppress(LunarError, OSError):
-        found += graph_types(graph_snapshot(timeout_s=_TIMEOUT_S))
+        found += graph_types(graph_snapshot(timeout_s=_TIMEOUT_S, types_of=None))
     offers = [(each.name, each.origin) for each in found if each.is_message]
     if incomplete and "." not in incomplete:
         offers += [(name.rpartition(".")[2], f"{name} of {origin}") for name, origin in offers]

@@ -29,7 +29,7 @@ def list_interfaces(pattern: str | None, *, as_json: bool) -> int:
     Returns:
         The exit code: not found if no name is like that.
     """
-    found = [*_chosen([*standard_types().values(), *graph_types(look_at_graph())], pattern)]
+    found = [*_chosen([*standard_types().values(), *graph_types(look_at_graph(None))], pattern)]
     if as_json:
         write_json([_identity(each) for each in found])
     elif found:

@@ -59,7 +59,8 @@ def show_topic(name: str, *, verbose: bool, as_json: bool) -> int:
         The exit code: not found if nobody publishes or subscribes the topic.
     """
     full_name = absolute_name(name)
-    topics = {topic.name: topic for topic in view_topics(look_at_graph(), hidden=True)}
+    snapshot = look_at_graph((full_name,) if verbose or as_json else ())
+    topics = {topic.name: topic for topic in view_topics(snapshot, hidden=True)}
     topic = topics.get(full_name)
     if topic is None:
         write_error(f"nobody publishes or subscribes {full_name}{_similar(full_name, topics)}")

@@ -10,15 +10,21 @@ from lunar.cli.graph_view import TopicView, view_topics
 from lunar.cli.output import write_warning
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from lunar.graph.descriptions import GraphSnapshot
 
 _LOOK_EVERY_S = 0.1
 """How often the graph is looked at while somebody is waited for; our node is there, so it costs no connection."""
 
 
-def look_at_graph() -> GraphSnapshot:
-    """Takes a snapshot of the graph, and warns of every process that did not answer."""
-    snapshot = lunar.graph_snapshot()
+def look_at_graph(types_of: Collection[str] | None = ()) -> GraphSnapshot:
+    """Takes a snapshot of the graph, and warns of every process that did not answer.
+
+    Args:
+        types_of: See `lunar.graph_snapshot`.
+    """
+    snapshot = lunar.graph_snapshot(types_of=types_of)
     for reason in snapshot.unreachable:
         write_warning(f"not all is shown: {reason}")
     return snapshot
@@ -33,7 +39,7 @@ def look_at_topic(name: str) -> TopicView:
     Returns:
         The topic; without endpoints if there is none of that name.
     """
-    return _topic(look_at_graph(), name)
+    return _topic(look_at_graph((name,)), name)
 
 
 async def wait_for_publisher(name: str) -> TopicView:
@@ -48,7 +54,7 @@ async def wait_for_publisher(name: str) -> TopicView:
     while True:
         # An endpoint of ours would hear of a publisher at once, but without its type there cannot be one: it would be
         # told of a mismatch, and so would the user of the publisher.
-        topic = _topic(await asyncio.to_thread(lunar.graph_snapshot), name)
+        topic = _topic(await asyncio.to_thread(lunar.graph_snapshot, types_of=(name,)), name)
         if topic.publishers:
             return topic
         await asyncio.sleep(_LOOK_EVERY_S)

@@ -114,7 +114,7 @@ def read_schema(endpoint: EndpointInfo, schemas: Mapping[str, str]) -> tuple[Sch
         LunarError: It is not known, or cannot be read.
     """
     text = schemas.get(endpoint.type_hash)
-    if text is None:
+    if not text:
         raise LunarError(f"the {endpoint} has not told the schema of its type {endpoint.type_name}")
     from lunar.graph.schemas import parse
     from lunar.messages.schema import StructDefinition

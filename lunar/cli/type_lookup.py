@@ -251,4 +251,4 @@ def _on_topic(name: str) -> FoundType:
 def _look() -> GraphSnapshot:
     from lunar.cli.snapshots import look_at_graph
 
-    return look_at_graph()
+    return look_at_graph(None)

@@ -257,14 +257,17 @@ class GraphSnapshot:
         nodes: All nodes that answered, ordered by full name and process id.
         unreachable: One reason for each process that is there but did not answer properly.
         schemas: The schemas of the endpoints' message types as JSON text, by type hash; see
-            `lunar.messages.schema_json`. As the peers have told them: not checked, and no part of `to_dict`.
+            `lunar.messages.schema_json`. As the peers have told them: not checked, and no part of `to_dict`. Of types
+            on other hosts there are those that were asked for, by anybody.
         transports: What the process that looked can use itself; no part of `to_dict`.
+        awaited: Hashes of types whose schemas were asked for and had not come; no part of `to_dict`.
     """
 
     nodes: tuple[NodeInfo, ...] = ()
     unreachable: tuple[str, ...] = ()
     schemas: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     transports: tuple[TransportInfo, ...] = field(default=(), compare=False, repr=False)
+    awaited: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @property
     def endpoints(self) -> tuple[EndpointInfo, ...]:

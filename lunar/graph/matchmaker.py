@@ -18,7 +18,7 @@ from lunar.errors import LunarError, PeerFault
 from lunar.graph.endpoints import AnyLink, LocalPublisher, LocalSubscription, PublisherMatch, SubscriptionMatch
 from lunar.graph.matching import Compatible, IncompatibleQoS, TypeMismatch, match
 from lunar.graph.network.remote import RemoteProcess
-from lunar.graph.schemas import judge
+from lunar.graph.schemas import judge, known_schema, version_key
 from lunar.graph.transports import HOST_ONLY
 from lunar.selection import Match, select
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from lunar._native._bus import ReaderMatch, WriterMatch
     from lunar.graph.descriptions import EndpointInfo
     from lunar.graph.matching import MatchDecision
-    from lunar.graph.schemas import TypeVerdict
+    from lunar.graph.schemas import Described, TypeVerdict
 
-__all__ = ["Matchmaker", "NetworkMatches"]
+__all__ = ["Matchmaker", "NetworkMatches", "SchemaRequests"]
 
 _log = logging.getLogger("lunar")
 
@@ -55,6 +55,19 @@ class NetworkMatches(Protocol):
         """An endpoint there is gone."""
 
 
+class SchemaRequests(Protocol):
+    """Where the schemas of types on other hosts are asked for, which are told on request alone."""
+
+    def request(self, process: RemoteProcess, type_hash: str, their_id: str, own_id: str) -> bool:
+        """Asks for one that is not known, to judge two ends; returns whether the answer may still come soon."""
+
+    def local_removed(self, own_id: str) -> None:
+        """An endpoint of ours was closed."""
+
+    def remote_removed(self, process: RemoteProcess, type_hash: str, their_id: str) -> None:
+        """An endpoint there is gone."""
+
+
 class Matchmaker:
     """The local endpoints, and their matches over all links.
 
@@ -76,6 +89,7 @@ class Matchmaker:
         self.publishers: dict[str, LocalPublisher] = {}
         self.subscriptions: dict[str, LocalSubscription] = {}
         self.network: NetworkMatches | None = None
+        self.requests: SchemaRequests | None = None
         self._verdicts: dict[tuple[str, str], TypeVerdict | None] = {}  # by the hashes, ours and theirs
 
     @property
@@ -105,11 +119,42 @@ class Matchmaker:
         if key not in self._verdicts:
             if len(self._verdicts) >= _MAX_VERDICTS:
                 self._verdicts.clear()
-            theirs = link.schemas.described(remote.type_hash)
+            theirs = self._described(link, remote.type_hash)
             if theirs is None:
                 return None  # another peer may know better
             self._verdicts[key] = judge(local.described, theirs)
         return self._verdicts[key]
+
+    def _described(self, link: AnyLink, type_hash: str) -> Described | None:
+        """What is known of a type: of this host's processes each has told its own, of others whoever was asked."""
+        peers = [link, *self._links()] if isinstance(link, RemoteProcess) else [link]
+        return known_schema((peer.schemas for peer in peers), type_hash)
+
+    def _waits_for_schema(self, local: LocalPublisher | LocalSubscription, link: AnyLink, remote: EndpointInfo) -> bool:
+        """Whether two ends cannot be judged yet; who asks is told again, by `judge_again`."""
+        ours = local.info
+        if self.requests is None or not isinstance(link, RemoteProcess) or local.described is None:
+            return False
+        if ours.topic != remote.topic or ours.type_hash == remote.type_hash:
+            return False
+        if (
+            version_key(ours.type_name) != version_key(remote.type_name)
+            or (ours.type_hash, remote.type_hash) in self._verdicts
+        ):
+            return False
+        if self._described(link, remote.type_hash) is not None:
+            return False
+        return self.requests.request(link, remote.type_hash, remote.id, ours.id)
+
+    def judge_again(self, link: AnyLink, own_id: str, their_id: str) -> None:
+        """More is known of the types of two ends that are not matched, if they are there still."""
+        remote = link.endpoints.get(their_id)
+        if remote is None:
+            return
+        if publisher := self.publishers.get(own_id):
+            self._consider_subscription(publisher, link, remote)
+        elif subscription := self.subscriptions.get(own_id):
+            self._consider_publisher(subscription, link, remote)
 
     def _remotes(self, kind: str, topic: str) -> list[tuple[AnyLink, EndpointInfo]]:
         return [
@@ -130,6 +175,8 @@ class Matchmaker:
 
     def _consider_publisher(self, local: LocalSubscription, link: AnyLink, remote: EndpointInfo) -> None:
         """On one host the publisher's side makes the match and offers it; between hosts both sides open theirs."""
+        if self._waits_for_schema(local, link, remote):
+            return
         decision = match(remote, local.info, self._verdict(local, link, remote))
         _report_mismatch(decision, local, remote)
         if not isinstance(decision, Compatible):
@@ -145,6 +192,8 @@ class Matchmaker:
         return self.network
 
     def _consider_subscription(self, local: LocalPublisher, link: AnyLink, remote: EndpointInfo) -> None:
+        if self._waits_for_schema(local, link, remote):
+            return
         decision = match(local.info, remote, self._verdict(local, link, remote))
         if not isinstance(decision, Compatible):
             _report_mismatch(decision, local, remote)
@@ -225,8 +274,8 @@ class Matchmaker:
             at_once: Take nothing any more of what it has published (it broke the rules).
             died: The process ended without saying so.
         """
-        if self.network is not None and isinstance(link, RemoteProcess):
-            self.network.remote_removed(link, remote)
+        if isinstance(link, RemoteProcess):
+            self._forget_remote(link, remote)
         if remote.kind == "subscription":
             for local in self.publishers.values():
                 ended = local.matches.get((link, remote.id))
@@ -260,8 +309,7 @@ class Matchmaker:
         """A publisher of ours was closed."""
         local = self.publishers.pop(publisher_id, None)
         if local is not None:
-            if self.network is not None:
-                self.network.local_removed(publisher_id)
+            self._forget(publisher_id)
             _remove_matches(local, list(local.matches.values()))
             local.end.close()
             local.count.close()
@@ -270,11 +318,22 @@ class Matchmaker:
         """A subscription of ours was closed."""
         local = self.subscriptions.pop(subscription_id, None)
         if local is not None:
-            if self.network is not None:
-                self.network.local_removed(subscription_id)
+            self._forget(subscription_id)
             _remove_matches(local, list(local.matches.values()))
             local.draining.clear()
             local.count.close()
+
+    def _forget_remote(self, process: RemoteProcess, remote: EndpointInfo) -> None:
+        if self.network is not None:
+            self.network.remote_removed(process, remote)
+        if self.requests is not None:
+            self.requests.remote_removed(process, remote.type_hash, remote.id)
+
+    def _forget(self, own_id: str) -> None:
+        if self.network is not None:
+            self.network.local_removed(own_id)
+        if self.requests is not None:
+            self.requests.local_removed(own_id)
 
     def link_of(self, native: ReaderMatch | WriterMatch) -> tuple[LocalPublisher | LocalSubscription, AnyLink] | None:
         """Finds whose match it is and over which link."""

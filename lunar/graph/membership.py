@@ -16,6 +16,8 @@ from lunar.graph.participant import Participant
 from lunar.graph.waiting import after_fork_in_child, after_fork_in_parent, before_fork
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from lunar.abc import Transport
     from lunar.graph.network.presence import Surroundings
 
@@ -80,7 +82,9 @@ def leave(participant: Participant) -> None:
             _leaving.remove(participant)
 
 
-def graph_snapshot(timeout_s: float = 1.0, domain: int | None = None) -> GraphSnapshot:
+def graph_snapshot(
+    timeout_s: float = 1.0, domain: int | None = None, types_of: Collection[str] | None = ()
+) -> GraphSnapshot:
     """Tells who is on this host: nodes and their endpoints in one domain.
 
     Blocks; it joins as a nameless participant, waits until everybody who is there has answered, and leaves. If the
@@ -89,6 +93,8 @@ def graph_snapshot(timeout_s: float = 1.0, domain: int | None = None) -> GraphSn
     Args:
         timeout_s: After so long, whoever has not answered is listed as unreachable.
         domain: The domain; None stands for `LUNAR_DOMAIN`.
+        types_of: Names of topics; None: all. Of the types of these, and of topics with several versions of one, other
+            hosts are asked for the schemas, which takes a little longer. Those of this host are there anyway.
 
     Raises:
         ConfigError: A setting, or the runtime directory, cannot be used.
@@ -98,7 +104,7 @@ def graph_snapshot(timeout_s: float = 1.0, domain: int | None = None) -> GraphSn
         config = replace(config, domain=domain)
     participant = join(config)
     try:
-        return participant.snapshot(timeout_s)
+        return participant.snapshot(timeout_s, types_of)
     finally:
         leave(participant)
 

@@ -15,7 +15,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -210,17 +210,23 @@ class Participant:
         if self._presence is not None:
             self._presence.signs.given(local)
 
-    def snapshot(self, timeout_s: float) -> GraphSnapshot:
+    def snapshot(self, timeout_s: float, types_of: Collection[str] | None = ()) -> GraphSnapshot:
         """Waits until everybody who is there now has told everything, then tells who is there.
 
         Who is on other hosts nobody knows beforehand: of them it waits for those that answer soon.
+
+        Args:
+            timeout_s: Who has not answered by then is listed as unreachable.
+            types_of: Topics of which the types' schemas are needed; None: of all. On this host they are told anyway.
         """
+        awaited: set[str] | None = None
         done = threading.Event()
         result: list[GraphSnapshot] = []
         failure: list[LunarError] = []
         give_up_at = time.monotonic() + timeout_s
 
         def look() -> None:
+            nonlocal awaited
             try:
                 missing = self._missing()
             except LunarError as error:
@@ -228,10 +234,13 @@ class Participant:
                 done.set()
                 return
             unsettled = self._presence is not None and not self._presence.is_settled
-            if (missing or unsettled) and time.monotonic() < give_up_at:
+            is_late = time.monotonic() >= give_up_at
+            if is_late or not (missing or unsettled):
+                awaited = self._await_types(awaited, types_of)
+            if (missing or unsettled or awaited) and not is_late:
                 self._control.call_later(_LOOK_AGAIN_S, look)
                 return
-            result.append(self._describe(missing))
+            result.append(self._describe(missing, awaited or ()))
             done.set()
 
         self.post(look)
@@ -585,7 +594,18 @@ class Participant:
         unheard = [name for name in self._rendezvous.others() if name not in synced]
         return [name for name in unheard if not self._rendezvous.remove_if_dead(name)]
 
-    def _describe(self, missing: list[str]) -> GraphSnapshot:
+    def _await_types(self, awaited: set[str] | None, types_of: Collection[str] | None) -> set[str]:
+        """Asks other hosts for the types that a snapshot needs, once; returns the hashes of those not yet told."""
+        if self._presence is None:
+            return set()
+        if awaited is not None:
+            return set(filter(self._presence.board.wants.is_pending, awaited))
+        here = [local.info for local in self.matchmaker.endpoints]
+        for link in self._links.values():
+            here += link.endpoints.values()
+        return self._presence.ask_types(here, [link.schemas for link in self._all_links()], types_of)
+
+    def _describe(self, missing: list[str], awaited: Collection[str]) -> GraphSnapshot:
         own = [local.info for local in self.matchmaker.endpoints]
         nodes = [_with_endpoints(node, own) for node, _ in self._nodes.values()]
         for link in self._links.values():
@@ -602,7 +622,7 @@ class Participant:
         ]
         schemas = self._schemas.with_those_of(link.schemas for link in self._all_links())
         nodes.sort(key=lambda node: (node.full_name, node.pid))
-        return GraphSnapshot(tuple(nodes), tuple(unreachable), schemas, self._transports)
+        return GraphSnapshot(tuple(nodes), tuple(unreachable), schemas, self._transports, frozenset(awaited))
 
     def _leave(self) -> None:
         if self._presence is not None:

@@ -1,7 +1,8 @@
-"""Schemas of message types, told to peers once a link, and judged where two ends' types are not the same.
+"""Schemas of message types: told to peers, and judged where two ends' types are not the same.
 
-A peer's schema is text until somebody needs it, which is when hashes differ or a tool wants to print a type that it
-does not know. It is then read without trust, and must have the hash under which it was told.
+On one host a type is told once a link; to other hosts if they ask (`network/wants.py`). A peer's schema is text until
+somebody needs it, which is when hashes differ or a tool wants to print a type that it does not know. It is then read
+without trust, and must have the hash under which it was told.
 """
 
 from __future__ import annotations
@@ -17,7 +18,18 @@ from lunar.errors import PeerFault, VerificationError
 if TYPE_CHECKING:
     from lunar.messages.schema import Schema
 
-__all__ = ["Described", "OwnSchemas", "SchemaTexts", "TypeVerdict", "is_schema_of", "judge", "parse", "schema_text"]
+__all__ = [
+    "Described",
+    "OwnSchemas",
+    "SchemaTexts",
+    "TypeVerdict",
+    "is_schema_of",
+    "judge",
+    "known_schema",
+    "parse",
+    "schema_text",
+    "version_key",
+]
 
 _log = logging.getLogger("lunar")
 
@@ -81,7 +93,7 @@ class OwnSchemas:
     """The schemas of this process's own message types, as they are told."""
 
     def __init__(self) -> None:
-        self._texts: dict[str, str | None] = {}
+        self._texts: dict[str, str] = {}
 
     def operation(self, described: Described | None, type_hash: str, told: set[str]) -> dict[str, object] | None:
         """What a peer has to be told of a type: once, and nothing of raw bytes or what is too long.
@@ -94,10 +106,18 @@ class OwnSchemas:
         if described is None or type_hash in told:
             return None
         told.add(type_hash)
+        text = self.add(described, type_hash)
+        return {"op": "schema", "hash": type_hash, "text": text} if text else None
+
+    def add(self, described: Described | None, type_hash: str) -> str:
+        """Takes a type of this process; returns its schema's text, "" for raw bytes and for one that is too long."""
         if type_hash not in self._texts:
-            self._texts[type_hash] = schema_text(described)
-        text = self._texts[type_hash]
-        return None if text is None else {"op": "schema", "hash": type_hash, "text": text}
+            self._texts[type_hash] = (described and schema_text(described)) or ""
+        return self._texts[type_hash]
+
+    def text(self, type_hash: str) -> str | None:
+        """The text of a schema, as `add` returned it; None for a type that this process has not."""
+        return self._texts.get(type_hash)
 
     def with_those_of(self, peers: Iterable[SchemaTexts]) -> dict[str, str]:
         """All schemas that are known, by hash: of two that differ the one that is of that type."""
@@ -108,6 +128,11 @@ class OwnSchemas:
                 if not other or (other != text and not is_schema_of(other, type_hash)):
                     known[type_hash] = text
         return known
+
+
+def known_schema(peers: Iterable[SchemaTexts], type_hash: str) -> Described | None:
+    """The schema of a type, if one of several peers has told it: whoever does, it is the same."""
+    return next((found for peer in peers if (found := peer.described(type_hash)) is not None), None)
 
 
 def schema_text(described: Described) -> str | None:
@@ -144,6 +169,14 @@ def is_schema_of(text: str, type_hash: str) -> bool:
     except VerificationError:
         return False
     return True
+
+
+def version_key(type_name: str) -> str:
+    """The same of all types that endpoints name so that they can be versions of one.
+
+    A struct travels in a table that is named after it, see `lunar.messages.structured.root_schema`.
+    """
+    return type_name.removesuffix("Message")
 
 
 def judge(ours: Described | None, theirs: Described | None) -> TypeVerdict | None:

@@ -24,6 +24,21 @@ MANUAL = QoS(liveliness="manual_by_topic", lease_s=60)
 Record = dict[str, object]
 
 
+@lunar.message(name="shop.Pose")
+class Pose:
+    """A version of a type: who has another is to be asked for it."""
+
+    x: lunar.float32
+
+
+@lunar.message(name="shop.Pose")
+class LaterPose:
+    """Another one."""
+
+    x: lunar.float32
+    y: lunar.float32
+
+
 @pytest.fixture
 def hosts(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryHosts]:
     hosts = MemoryHosts(runtime_dir, monkeypatch)
@@ -51,6 +66,7 @@ class Stranger(testing.MemoryDiscovery):
 
     def post_all(self, records: list[Record], victim_process: str, victim_ids: list[str]) -> None:
         """Posts each once, some of them spoilt, in any order."""
+        types = [str(record["hash"]) for record in records if record["kind"] == "schema"]
         renamed = json.loads(self._rename(json.dumps(records)))
         own_ids = [each["endpoint"]["id"] for each in renamed if each["kind"] == "endpoint"]
         for victim_id in victim_ids:
@@ -60,6 +76,8 @@ class Stranger(testing.MemoryDiscovery):
                 reach = {"kind": "unreachable", "process": process, "transport": name, "reason": "no connection"}
                 renamed.append(reach)
             renamed.append({"kind": "sign", "publisher": own_id, "count": 1, "age_ns": 5})
+        for wanted in (*types, self.chance.randbytes(16).hex()):
+            renamed.append({"kind": "want", "process": victim_process, "hash": wanted})
         if self.chance.random() < 0.5:  # the process first, as it should be: else the others are looked at only with it
             self.chance.shuffle(renamed)
         for number in range(5):
@@ -104,12 +122,15 @@ async def test_no_record_disturbs_those_who_talk(
     for end in (*mine, *theirs):
         if isinstance(end, lunar.Publisher):
             await end.wait_for_subscribers(2, timeout_s=5)
+    poses, later_poses = victim.create_publisher(Pose, "pose"), honest.create_subscription(LaterPose, "pose")
+    await poses.wait_for_subscribers(timeout_s=5)
+    await later_poses.wait_for_publishers(timeout_s=5)
     records: list[Record] = [json.loads(body) for body in hosts.boards[1].posts]
-    assert {record["kind"] for record in records} == {"process", "node", "schema", "endpoint"}
+    assert {record["kind"] for record in records} == {"process", "node", "schema", "endpoint", "want"}
     for _seed, chance in seeds(rounds(30, 2000)):
         strangers = [Stranger(chance) for _ in range(20)]
         for stranger in strangers:
-            stranger.post_all(records, str(hosts.boards[0]._source), [end.id for end in mine])
+            stranger.post_all(records, victim._participant.id, [end.id for end in mine])
         lunar.graph_snapshot()  # the control threads have seen all of it by then
         for stranger in strangers:
             stranger.close()

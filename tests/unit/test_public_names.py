@@ -65,7 +65,7 @@ MEMBERS = {
     """,
     "EndpointInfo": "from_dict host id kind node_name pid qos to_dict topic type_hash type_name",
     "NodeInfo": "endpoints from_dict full_name host host_key name namespace pid routes to_dict transports uid",
-    "GraphSnapshot": "endpoints from_dict nodes schemas to_dict transports unreachable",
+    "GraphSnapshot": "awaited endpoints from_dict nodes schemas to_dict transports unreachable",
 }
 
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final
 from lunar.errors import PeerFault
 from lunar.graph.descriptions import EndpointInfo, Fields, NodeInfo
 from lunar.graph.network.remote import MAX_BODY_BYTES, RemoteProcess
+from lunar.graph.network.wants import Wants
 from lunar.graph.transports import MAX_REASON, MAX_TRANSPORTS, printable
 from lunar.names import is_transport_name
 
 if TYPE_CHECKING:
     from lunar.abc import Discovery, News
     from lunar.graph.matchmaker import Matchmaker
+    from lunar.graph.schemas import OwnSchemas
 
 __all__ = ["Board"]
 
@@ -31,7 +33,7 @@ _MAX_REASON: Final = 500
 _MAX_OUT_FOR_MS: Final = 1_000_000_000
 _MAX_NS: Final = 2**63 - 1
 # Of these what is posted again under the same key is only their first word repeated.
-_SAID_ONCE: Final = frozenset({"schema", "endpoint", "refusal"})
+_SAID_ONCE: Final = frozenset({"schema", "endpoint", "refusal", "want"})
 # What is known of a node from the process that posts it.
 _SAID_BY_PROCESS: Final = frozenset({"host", "host_key", "transports"})
 
@@ -41,12 +43,15 @@ _Record = Mapping[str, object]
 class Board:
     """Who is there on other hosts, by what they have posted.
 
-    A record is JSON with a "kind": the process itself, which is posted first, its nodes, endpoints and types.
+    A record is JSON with a "kind": the process itself, which is posted first, its nodes and endpoints, and its types
+    for who asks.
 
     Args:
         discovery: The board itself; closed with this.
         record: What the others are told of this process.
         matchmaker: Hears of remote endpoints.
+        schemas: What is told of this process's types.
+        call_later: Runs a function in the control thread after so many seconds.
         gone: Called when a process is gone, after its endpoints were removed.
         faulted: Called when a process posted nonsense, with its name and the reason.
         refused: Called when a process says why an endpoint of its own does not match one of somebody else's, maybe of
@@ -55,6 +60,7 @@ class Board:
 
     Attributes:
         processes: Those of other hosts that are there now, by who posts for them.
+        wants: The schemas that are asked for.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class Board:
         discovery: Discovery,
         record: _Record,
         matchmaker: Matchmaker,
+        schemas: OwnSchemas,
+        call_later: Callable[[float, Callable[[], object]], object],
         gone: Callable[[RemoteProcess], object],
         faulted: Callable[[str, str], object],
         refused: Callable[[RemoteProcess, str, str, str], object],
@@ -70,6 +78,8 @@ class Board:
         self._discovery, self._matchmaker = discovery, matchmaker
         self._gone, self._faulted, self._refused, self._changed = gone, faulted, refused, changed
         self._record = record
+        own_id = str(record["id"])
+        self.wants = Wants(own_id, schemas, self._post, self._withdraw, call_later, matchmaker.judge_again)
         self.processes: dict[Hashable, RemoteProcess] = {}
         # Of each source: what it posted under each key, and what came before the process itself.
         self._records: dict[Hashable, dict[bytes, _Record]] = {}
@@ -114,15 +124,8 @@ class Board:
     def _node_key(self, full_name: str) -> str:
         return f"node {self._record['id']} {full_name}"
 
-    def post_endpoint(self, info: EndpointInfo, schema: _Record | None) -> None:
-        """Posts an endpoint, and its type before it.
-
-        Args:
-            info: The endpoint.
-            schema: The operation by which a link is told of its type; None for raw bytes, and if that was done before.
-        """
-        if schema is not None:
-            self._post(f"schema {self._record['id']} {info.type_hash}", {"kind": "schema", **schema})
+    def post_endpoint(self, info: EndpointInfo) -> None:
+        """Posts an endpoint."""
         self._post(f"endpoint {info.id}", {"kind": "endpoint", "endpoint": info.to_dict()})
 
     def withdraw_endpoint(self, endpoint_id: str) -> None:
@@ -249,6 +252,9 @@ class Board:
                     raise PeerFault(f"it announces more than {_MAX_NODES} nodes")
             case "schema":
                 process.schemas.take(record, process.pid)
+                self.wants.heard(process, str(record["hash"]))
+            case "want":
+                self.wants.asked(process, record)
             case "endpoint":
                 self._add(process, EndpointInfo.from_dict(record.get("endpoint"), host=process.host))
             case "sign":
@@ -283,6 +289,8 @@ class Board:
                 process.nodes.pop(NodeInfo.from_dict(record.get("node")).full_name, None)
             case "unreachable":
                 self._reaches(process, record, withdrawn=True)
+            case "want":
+                process.wants -= 1
             case "endpoint":
                 remote = process.endpoints.pop(EndpointInfo.from_dict(record.get("endpoint")).id, None)
                 if remote is not None:
@@ -298,6 +306,7 @@ class Board:
             self._matchmaker.remote_removed(process, remote, died=died)
         process.endpoints.clear()
         process.nodes.clear()
+        self.wants.forget(process)
         self._gone(process)
 
     def _disown(self, source: Hashable, reason: str) -> None:
@@ -308,6 +317,7 @@ class Board:
 
     def close(self) -> None:
         """Takes everything back that was posted, the process first: so the others know that it did not die."""
+        self.wants.close()
         self._withdraw(f"process {self._record['id']}")
         self._discovery.close()
 

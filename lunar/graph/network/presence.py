@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,7 @@ from lunar.graph.network.board import Board
 from lunar.graph.network.engines import EngineHost
 from lunar.graph.network.loopback import Loopback
 from lunar.graph.network.network import Network
+from lunar.graph.network.questions import ask_types
 from lunar.graph.network.reach import LONGEST_HOLD_S
 from lunar.graph.network.remote import FORMAT
 from lunar.graph.network.signs import Signs
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
     from lunar.abc import Capabilities, Discovery, Engine, NetworkTransport, Transport
     from lunar.config import Config
     from lunar.graph.control import ControlThread
-    from lunar.graph.descriptions import NodeInfo
+    from lunar.graph.descriptions import EndpointInfo, NodeInfo
     from lunar.graph.endpoints import LocalPublisher, LocalSubscription
     from lunar.graph.matchmaker import Matchmaker
     from lunar.graph.network.remote import RemoteProcess
     from lunar.graph.routes import Route
-    from lunar.graph.schemas import OwnSchemas
+    from lunar.graph.schemas import OwnSchemas, SchemaTexts
     from lunar.graph.waiting import Bells
 
 _log = logging.getLogger("lunar")
@@ -117,7 +118,6 @@ class Presence:
         self._config, self._id, self._surroundings, self._bells = config, participant_id, surroundings, bells
         self._within_host, self._announced = transport, announced
         self._hold_s: dict[str, float] = {}
-        self._told: set[str] = set()
         self._began_s = self._heard_s = time.monotonic()
         self._closed = False
         self.missing = dict(surroundings.missing)
@@ -166,6 +166,8 @@ class Presence:
                 discovery,
                 record,
                 matchmaker,
+                schemas,
+                control.call_later,
                 self.network.forget,
                 faulted,
                 self.network.refusals.heard,
@@ -176,7 +178,7 @@ class Presence:
 
     def begin(self) -> None:
         """Takes part from now on."""
-        self._matchmaker.network = self.network
+        self._matchmaker.network, self._matchmaker.requests = self.network, self.board.wants
         self._heard_s = self._began_s = time.monotonic()
         self.network.start()
         self.board.introduce()
@@ -256,6 +258,12 @@ class Presence:
         """Those of other hosts."""
         return list(self.board.processes.values())
 
+    def ask_types(
+        self, here: Iterable[EndpointInfo], known: Sequence[SchemaTexts], topics: Collection[str] | None
+    ) -> set[str]:
+        """See `lunar.graph.network.questions.ask_types`."""
+        return ask_types(self.board.wants, self.processes, here, known, topics)
+
     def add_node(self, node: NodeInfo) -> None:
         """Tells the others of a node."""
         self.board.post_node(node)
@@ -266,8 +274,8 @@ class Presence:
 
     def add_endpoint(self, local: LocalPublisher | LocalSubscription) -> None:
         """Tells the others of an endpoint."""
-        schema = self._schemas.operation(local.described, local.info.type_hash, self._told)
-        self.board.post_endpoint(local.info, schema)
+        self._schemas.add(local.described, local.info.type_hash)  # before anybody asks for it
+        self.board.post_endpoint(local.info)
 
     def remove_endpoint(self, endpoint_id: str) -> None:
         """Tells the others that an endpoint is gone, once they have what it published."""
@@ -282,14 +290,14 @@ class Presence:
         """Leaves, after the others have what was published."""
         self._closed = True
         self.network.draining.drain_all()
-        self._matchmaker.network = None
+        self._matchmaker.network = self._matchmaker.requests = None
         self._control.unwatch(self.board.fileno())
         self.board.close()
         self.network.close()
 
     def close_after_fork(self) -> None:
         """In a child process: closes its copies of the descriptors."""
-        self._matchmaker.network = None
+        self._matchmaker.network = self._matchmaker.requests = None
         self._discovery.close_after_fork()
         self.network.close_after_fork()
 

@@ -47,6 +47,7 @@ class RemoteProcess:
         unreachable: By transport, why it says that this process cannot be reached from there.
         out_since_s: Since when not, by what it said, monotonic.
         renewed: Transports whose engine there was opened anew; whoever takes that into account empties it.
+        wants: How many schemas it asks for at present, whomever.
         said_bye: It has taken everything back before it went.
         closed: It is gone.
         lost: It is, without having said so: maybe only the network is.
@@ -76,6 +77,7 @@ class RemoteProcess:
         self.unreachable: dict[str, str] = {}
         self.out_since_s: dict[str, float] = {}
         self.renewed: set[str] = set()
+        self.wants = 0
         self.said_bye = self.closed = self.lost = False
 
     def __str__(self) -> str:

@@ -21,11 +21,11 @@ def interrupts() -> Iterator[None]:
 
 @pytest.fixture
 def set_graph(monkeypatch: pytest.MonkeyPatch) -> SetGraph:
-    """``set_graph(*nodes, unreachable=())``: what the commands see from now on."""
+    """``set_graph(*nodes, unreachable=(), awaited=())``: what the commands see from now on."""
 
-    def set_graph(*nodes: NodeInfo, unreachable: Sequence[str] = ()) -> GraphSnapshot:
-        snapshot = GraphSnapshot(tuple(nodes), tuple(unreachable))
-        monkeypatch.setattr(lunar, "graph_snapshot", lambda timeout_s=1.0: snapshot, raising=False)
+    def set_graph(*nodes: NodeInfo, unreachable: Sequence[str] = (), awaited: Sequence[str] = ()) -> GraphSnapshot:
+        snapshot = GraphSnapshot(tuple(nodes), tuple(unreachable), awaited=frozenset(awaited))
+        monkeypatch.setattr(lunar, "graph_snapshot", lambda timeout_s=1.0, types_of=(): snapshot, raising=False)
         return snapshot
 
     return set_graph

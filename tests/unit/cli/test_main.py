@@ -120,7 +120,7 @@ def test_a_misspelt_command_is_recognized(capsys: pytest.CaptureFixture[str]) ->
 def test_foreseen_errors_are_a_sentence(
     error: LunarError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise error
 
     monkeypatch.setattr(lunar, "graph_snapshot", fail, raising=False)
@@ -132,7 +132,7 @@ def test_foreseen_errors_are_a_sentence(
 
 
 def test_an_unforeseen_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(lunar, "graph_snapshot", fail, raising=False)
@@ -141,7 +141,7 @@ def test_an_unforeseen_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt() -> None:
+    def interrupt(**_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(lunar, "graph_snapshot", interrupt, raising=False)
@@ -196,7 +196,7 @@ import sys
 import lunar
 from lunar.cli.main import main
 from lunar.graph.descriptions import GraphSnapshot
-lunar.graph_snapshot = GraphSnapshot
+lunar.graph_snapshot = lambda types_of: GraphSnapshot()
 main(["topic", "list"])
 print(" ".join(sys.modules))
 """
@@ -213,7 +213,7 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
 import sys, lunar
 from lunar.cli.main import main
 from lunar.graph.descriptions import GraphSnapshot, NodeInfo
-lunar.graph_snapshot = lambda: GraphSnapshot(tuple(NodeInfo(f"n{i}", "/", i, 0) for i in range(1, 20000)))
+lunar.graph_snapshot = lambda types_of: GraphSnapshot(tuple(NodeInfo(f"n{i}", "/", i, 0) for i in range(1, 20000)))
 sys.exit(main(["node", "list"]))
 """
     with subprocess.Popen(

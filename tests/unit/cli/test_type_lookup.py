@@ -34,7 +34,7 @@ def tell(make_endpoint: MakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> Callab
         ends.append(make_endpoint("publisher", topic="/lie", type_name="robot.Lie", type_hash="cd" * 16))
         texts["cd" * 16] = texts.get(ends[0].type_hash, "{}")
         snapshot = GraphSnapshot((NodeInfo("talker", "/", 12, 1000, tuple(ends)),), (), texts)
-        monkeypatch.setattr("lunar.graph_snapshot", lambda timeout_s=1.0: snapshot, raising=False)
+        monkeypatch.setattr("lunar.graph_snapshot", lambda timeout_s=1.0, types_of=(): snapshot, raising=False)
 
     return tell
 

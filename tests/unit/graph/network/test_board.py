@@ -4,6 +4,7 @@ import json
 import random
 import time
 from collections import deque
+from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +15,7 @@ from lunar.graph.matchmaker import Matchmaker
 from lunar.graph.network.board import Board
 from lunar.graph.network.remote import RemoteProcess
 from lunar.graph.routes import Route
+from lunar.graph.schemas import OwnSchemas
 from lunar.graph.transports import TransportInfo
 from lunar.qos import QoS
 
@@ -60,11 +62,15 @@ class Surroundings:
         self.refusals: list[str] = []
         self.changed: list[RemoteProcess] = []
         self.script = Script()
+        self.schemas = OwnSchemas()
+        self.later: list[Callable[[], object]] = []
         self.matchmaker = Matchmaker(self._links, lambda: None, lambda _s, _f: None)
         self.board = Board(
             self.script,
             {"id": OURS, "host": "here", "host_key": HERE, "pid": 1, "uid": 1, "transports": [], "addresses": {}},
             self.matchmaker,
+            self.schemas,
+            lambda _delay_s, function: self.later.append(function),
             self.gone.append,
             lambda _name, reason: self.faults.append(reason),
             lambda _process, _by, _of, reason: self.refusals.append(reason),
@@ -195,6 +201,9 @@ def test_who_posts_nonsense_is_left_alone(around: Surroundings, record: object) 
         {"kind": "sign"},
         {"kind": "sign", "publisher": "1" * 32, "age_ns": -1},
         {"kind": []},
+        {"kind": "want"},
+        {"kind": "want", "process": OURS, "hash": "AB" * 16},
+        {"kind": "want", "process": 1, "hash": "ab" * 16},
         {"kind": "unreachable"},
         {"kind": "unreachable", "process": OURS, "transport": "zmq", "reason": "x", "out_for_ms": -1},
         {"kind": "unreachable", "process": OURS, "transport": "../zmq", "reason": "x", "out_for_ms": 1},
@@ -248,6 +257,37 @@ def test_a_process_may_say_that_it_does_not_reach_us(around: Surroundings) -> No
     around.lose(b"u")
     assert (known.unreachable, known.out_since_s) == ({}, {})
     assert around.changed == [known, known]
+
+
+def want(number: int) -> dict[str, object]:
+    return {"kind": "want", "process": OURS, "hash": f"{number:032x}"}
+
+
+def test_a_type_is_posted_when_somebody_wants_it_and_stays(around: Surroundings) -> None:
+    around.schemas.add(None, f"{7:032x}")
+    around.hear(b"w", want(7))  # asked before it is known who asks
+    assert not around.script.posted
+    around.hear(b"p", process())
+    assert list(around.script.posted.values()) == [{"kind": "schema", "hash": f"{7:032x}", "text": ""}]
+    around.hear(b"w", want(7))
+    around.lose(b"w")
+    around.lose(b"p")
+    assert len(around.script.posted) == 1
+
+
+@pytest.mark.hostile
+def test_wants_are_counted_and_those_taken_back_are_not(around: Surroundings) -> None:
+    around.hear(b"p", process())
+    for number in range(5000):
+        around.hear(b"%d" % (number % 2000), want(number))
+        if number % 2000 >= 1000:
+            around.lose(b"%d" % (number % 2000))
+    [known] = around.board.processes.values()
+    assert known.wants == 1000
+    for number in range(10_000, 11_049):
+        around.hear(b"%d" % number, want(number))
+    assert around.faults == ["it asks for more than 2048 schemas at a time"]
+    assert not around.board.processes
 
 
 def test_a_node_may_be_posted_again(around: Surroundings) -> None:
@@ -336,9 +376,9 @@ def test_what_is_posted_can_be_read_back(around: Surroundings) -> None:
     around.board.introduce()
     around.board.post_node(NodeInfo("n", "/", 7, 3))
     info = EndpointInfo.from_dict(endpoint()["endpoint"])
-    around.board.post_endpoint(info, {"op": "schema", "hash": "ab" * 16, "text": "{}"})
+    around.board.post_endpoint(info)
     posted = list(around.script.posted.values())
-    assert [record["kind"] for record in posted] == ["process", "node", "schema", "endpoint"]
+    assert [record["kind"] for record in posted] == ["process", "node", "endpoint"]
     other = Surroundings()
     other.board._record = {**other.board._record, "id": THEIRS, "host_key": THERE}  # elsewhere
     for key, record in around.script.posted.items():
@@ -346,4 +386,4 @@ def test_what_is_posted_can_be_read_back(around: Surroundings) -> None:
     assert [each.id for each in other.endpoints] == [info.id]
     around.board.withdraw_endpoint(info.id)
     around.board.withdraw_node("/n")
-    assert [record["kind"] for record in around.script.posted.values()] == ["process", "schema"]
+    assert [record["kind"] for record in around.script.posted.values()] == ["process"]

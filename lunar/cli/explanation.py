@@ -122,6 +122,8 @@ def _print(pair: Pair, *, imagined: bool) -> None:
     write_line(f"  requested  {summarize_qos(pair.subscription.qos)}")
     if pair.disagreement:
         write_line(f"  no match: {pair.disagreement}")
+    elif pair.pending:
+        write_line(f"  pending: {pair.pending}")
     elif pair.transport is None:
         write_line("  no match: no transport can serve them")
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lunar.errors import VerificationError
 from lunar.graph.matching import IncompatibleQoS, TypeMismatch, match
+from lunar.graph.schemas import version_key
 from lunar.names import expand_topic, split_full_node_name
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class TopicView:
         subscriptions: Its subscriptions, by node name.
         schemas: What the peers have told of their types, by hash: JSON text, not checked.
         nodes: The node of each endpoint, by the endpoint's id.
+        awaited: Hashes of types whose schemas were asked for and had not come.
     """
 
     name: str
@@ -38,6 +40,7 @@ class TopicView:
     subscriptions: tuple[EndpointInfo, ...]
     schemas: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     nodes: Mapping[str, NodeInfo] = field(default_factory=dict, compare=False, repr=False)
+    awaited: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @property
     def endpoints(self) -> tuple[EndpointInfo, ...]:
@@ -98,7 +101,7 @@ def view_topics(snapshot: GraphSnapshot, *, hidden: bool = False) -> list[TopicV
             ends[endpoint.kind == "subscription"].append(endpoint)
     nodes = {endpoint.id: node for node in snapshot.nodes for endpoint in node.endpoints}
     return [
-        TopicView(name, _by_node(publishers), _by_node(subscriptions), snapshot.schemas, nodes)
+        TopicView(name, _by_node(publishers), _by_node(subscriptions), snapshot.schemas, nodes, snapshot.awaited)
         for name, (publishers, subscriptions) in sorted(endpoints.items())
     ]
 
@@ -125,9 +128,36 @@ def mismatches(topic: TopicView) -> list[str]:
 
 
 def disagreement(topic: TopicView, publisher: EndpointInfo, subscription: EndpointInfo) -> str:
-    """Explains why a publisher and a subscription of a topic do not agree on type and QoS; "" if they do."""
+    """Explains why a publisher and a subscription of a topic do not agree on type and QoS; "" if they do.
+
+    Where that is not known yet it is "" as well: see `open_question`.
+    """
+    if open_question(topic, publisher, subscription):
+        return ""
     decision = match(publisher, subscription, _verdict(topic, publisher.type_hash, subscription.type_hash))
     return decision.text if isinstance(decision, TypeMismatch | IncompatibleQoS) else ""
+
+
+def open_questions(topic: TopicView) -> list[str]:
+    """Names each pair of a topic of which it is not known yet whether the two match, and says what is missing."""
+    reasons = (open_question(topic, *pair) for pair in product(topic.publishers, topic.subscriptions))
+    return [reason for reason in reasons if reason]
+
+
+def open_question(topic: TopicView, publisher: EndpointInfo, subscription: EndpointInfo) -> str:
+    """Says why it is not known yet whether two ends of a topic match; "" if it is known."""
+    if publisher.type_hash == subscription.type_hash or version_key(publisher.type_name) != version_key(
+        subscription.type_name
+    ):
+        return ""
+    missing = [
+        f"{end.type_name} ({end.type_hash[:8]})" for end in (publisher, subscription) if end.type_hash in topic.awaited
+    ]
+    if not missing:
+        return ""
+    return (
+        f"not known yet whether {publisher} and {subscription} match: the schema of {' and '.join(missing)} is awaited"
+    )
 
 
 def host_name(host: str) -> str:

@@ -11,6 +11,7 @@ from lunar.cli.graph_view import (
     absolute_node_name,
     host_name,
     mismatches,
+    open_questions,
     summarize_qos,
     view_nodes,
     view_topics,
@@ -70,6 +71,7 @@ def show_topic(name: str, *, verbose: bool, as_json: bool) -> int:
             {
                 **topic.to_dict(),
                 "mismatches": mismatches(topic),
+                "pending": open_questions(topic),
                 "transports": transports_in_use(topic),
                 "interfaces": describe_interfaces(topic),
             }
@@ -180,7 +182,7 @@ def _endpoint_table(ends: Sequence[EndpointInfo]) -> Table:
 
 
 def _warn_of_mismatches(topic: TopicView) -> None:
-    for explanation in mismatches(topic):
+    for explanation in (*mismatches(topic), *open_questions(topic)):
         write_warning(explanation)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from lunar.cli.graph_view import TopicView, disagreement
+from lunar.cli.graph_view import TopicView, disagreement, open_question
 from lunar.graph.descriptions import EndpointInfo, NodeInfo
 from lunar.messages.types import RAW_BYTES
 from lunar.selection import Match, Selection, select
@@ -30,6 +30,7 @@ class Pair:
         subscription: The end that receives.
         disagreement: Why they do not agree on type and QoS; "" if they do.
         selection: Which transport serves them, or would if they agreed.
+        pending: Why it is not known yet whether they agree; "" if it is.
         route: What their processes tell of how they came to their transport; None if there is nothing to tell.
     """
 
@@ -38,11 +39,12 @@ class Pair:
     disagreement: str
     selection: Selection
     route: Route | None = None
+    pending: str = ""
 
     @property
     def transport(self) -> str | None:
         """The transport that serves them; None if they do not match."""
-        if self.disagreement:
+        if self.disagreement or self.pending:
             return None
         return self.selection.choice if self.route is None else self.route.transport
 
@@ -53,6 +55,7 @@ class Pair:
             "subscription": self.subscription.to_dict(),
             "matched": self.transport is not None,
             "disagreement": self.disagreement or None,
+            "pending": self.pending or None,
             "transport": self.transport,
             "selected": self.selection.choice,
             "reasons": dict(self.selection.reasons),
@@ -86,7 +89,8 @@ def _pair(
     route = _route(publisher, subscription, sender, receiver)
     unreachable = {} if route is None else route.unreachable
     selection = select(match, sender.transports, receiver.transports, known, unreachable)
-    return Pair(publisher, subscription, disagreement(topic, publisher, subscription), selection, route)
+    ends = (publisher, subscription)
+    return Pair(*ends, disagreement(topic, *ends), selection, route, open_question(topic, *ends))
 
 
 def _route(publisher: EndpointInfo, subscription: EndpointInfo, sender: NodeInfo, receiver: NodeInfo) -> Route | None:

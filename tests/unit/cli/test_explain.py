@@ -94,7 +94,17 @@ def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert (told["topic"], told["imagined"]) == ("/chatter", False)
     assert [info["name"] for info in told["installed"]] == ["shm", "zmq", "dds"]
     pairs = told["pairs"]
-    keys = {"publisher", "subscription", "matched", "disagreement", "transport", "selected", "reasons", "route"}
+    keys = {
+        "publisher",
+        "subscription",
+        "matched",
+        "disagreement",
+        "pending",
+        "transport",
+        "selected",
+        "reasons",
+        "route",
+    }
     assert set(pairs[0]) == keys
     assert [(pair["matched"], pair["transport"], pair["selected"]) for pair in pairs] == [
         (True, "shm", "shm"),
@@ -103,6 +113,33 @@ def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert [EndpointInfo.from_dict(pair["subscription"], host=None).host for pair in pairs] == ["", "mars", "venus"]
     assert [bool(pair["disagreement"]) for pair in pairs] == [False, False, True]
+
+
+def test_a_pair_whose_types_are_not_known_yet_is_pending(
+    on: Callable[..., NodeInfo], set_graph: SetGraph, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talker, listener = on("", "publisher", None, ZMQ), on("mars", "subscription", None, ZMQ)
+    talker, listener = (
+        replace(node, endpoints=(replace(node.endpoints[0], type_name="shop.Pose", type_hash=letter * 32),))
+        for node, letter in ((talker, "1"), (listener, "2"))
+    )
+    set_graph(talker, listener, awaited=["2" * 32])
+    assert main(["explain", "chatter"]) == 0
+    line = capsys.readouterr().out.splitlines()[3]
+    assert line.startswith("  pending: not known yet whether publisher of /chatter in node /talker (pid 12) and ")
+    assert line.endswith("the schema of shop.Pose (22222222) is awaited")
+    assert main(["explain", "chatter", "--json"]) == 0
+    [pair] = json.loads(capsys.readouterr().out)["pairs"]
+    assert (pair["matched"], pair["disagreement"], pair["transport"]) == (False, None, None)
+    assert pair["pending"].startswith("not known yet whether ")
+    assert show_topic("chatter", verbose=False, as_json=False) == 0
+    assert "is awaited" in capsys.readouterr().err
+    assert show_topic("chatter", verbose=True, as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["mismatches"], len(told["pending"])) == ([], 1)
+    set_graph(talker, listener)  # nobody is asked any more: then it is known that they do not
+    assert main(["explain", "chatter"]) == 0
+    assert capsys.readouterr().out.splitlines()[3].startswith("  no match: type mismatch between ")
 
 
 def test_a_change_of_transport_is_told(

@@ -146,11 +146,14 @@ class Matchmaker:
             return False
         return self.requests.request(link, remote.type_hash, remote.id, ours.id)
 
-    def judge_again(self, link: AnyLink, own_id: str, their_id: str) -> None:
+    def judge_again(self, link: RemoteProcess, own_id: str, their_id: str) -> None:
         """More is known of the types of two ends that are not matched, if they are there still."""
         remote = link.endpoints.get(their_id)
         if remote is None:
             return
+        if self.requests is not None and self._described(link, remote.type_hash) is not None:
+            # Maybe by somebody who was not asked: then an answer would have the two matched again.
+            self.requests.remote_removed(link, remote.type_hash, remote.id)
         if publisher := self.publishers.get(own_id):
             self._consider_subscription(publisher, link, remote)
         elif subscription := self.subscriptions.get(own_id):

@@ -230,3 +230,22 @@ async def test_who_asks_again_and_again_gets_each_type_once(memory_hosts: Memory
         [event] = await told.wait_for()
     assert "it asks for more than 2048 schemas at a time" in str(event)
     assert kinds(memory_hosts, "schema") == ["schema"]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("silent", [LaterPose], indirect=True)
+async def test_a_pair_is_matched_once_although_its_schema_was_learnt_elsewhere(
+    memory_hosts: MemoryHosts, silent: Silent
+) -> None:
+    node = memory_hosts.node("a")
+    async with testing.collect(node, events.NoTransport) as agreed:  # the silent one has none
+        first = node.create_publisher(Pose, "pose")
+        all_is_done(node)
+        assert silent.wants == [silent.hash]
+        node.create_publisher(LaterPose, "elsewhere")
+        await agreed.wait_for()
+        assert silent.wants == []
+        silent.tell()
+        memory_hosts.node("b")._participant.snapshot(5)  # the answer is there by then
+        second = node.create_publisher(Pose, "pose")
+        assert [event.local.id for event in await agreed.wait_for(2)] == [first.id, second.id]

@@ -74,7 +74,8 @@ static int sleep_on(Waiter *self, struct pollfd *descriptors, nfds_t count, uint
 static int wait_for_pumps(Waiter *self, uint64_t until_ns) {
     struct pollfd descriptors[1 + MOST_PUMPS] = {{.fd = self->outer_fd, .events = POLLIN}};
     int count = (int)waiter_poll_pumps(self, descriptors + 1);
-    int result = spin(self, until_ns);
+    /* Room comes with credit from the other side, which takes longer than a spin, and what makes it may need this core. */
+    int result = waits_for_room(self) ? 0 : spin(self, until_ns);
     if (result == 0)
         result = sleep_on(self, descriptors, 1 + (nfds_t)count, until_ns);
     return result ? result > 0 ? 0 : result : waiter_serve_pumps(self, descriptors + 1, count);

@@ -86,7 +86,8 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     int fd, watcher; /* the engine's descriptor, and the epoll of that thread */
-    int lent, closed;
+    int guard;       /* a timer, after which that thread takes it */
+    int lent, watched, closed;
     uint32_t forks;
     PyObject *serve;
 } Pump;

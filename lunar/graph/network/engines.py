@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -10,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from lunar._native._bus import Pump
+from lunar.errors import from_errno
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +84,10 @@ class EngineHost:
         self.lock = _Entrance(self._mutex, self._left)
         self.failed: Callable[[EngineHost, str], object] = _nothing
         self._control, self._bells = control, bells
-        self._pump = Pump(engine.fileno(), control.fileno(), self.serve)
+        try:
+            self._pump = Pump(engine.fileno(), control.fileno(), self.serve)
+        except OSError as error:
+            raise from_errno(-(error.errno or errno.EMFILE), "making a timer") from error
         self._dirty: deque[Flushed] = deque()
         self._due_s = 0.0  # when a timer is set for, monotonic; 0: none
         self._closed = self._retired = self._disposed = False
@@ -96,6 +101,7 @@ class EngineHost:
     def start(self) -> None:
         """Serves the engine from now on. Called in the control thread, as `close` is."""
         self._control.watch(self.engine.fileno(), self._ready)
+        self._control.watch(self._pump.guard_fileno(), lambda _mask: self._pump.reclaim())
         self.serve()
 
     def carry(self) -> None:
@@ -183,7 +189,7 @@ class EngineHost:
             if self._closed:
                 return
             self._closed = True
-            self._pump.close()
+            self._pump.stop()
         self._control.post(lambda: self.failed(self, reason))
 
     def retire(self) -> None:
@@ -192,10 +198,11 @@ class EngineHost:
             if self._retired:
                 return
             self._retired = self._closed = True
-            self._pump.close()
             if self._carries:
                 self._bells.remove_pump(self._pump)
             self._control.unwatch(self.engine.fileno())
+            self._control.unwatch(self._pump.guard_fileno())
+            self._pump.close()
 
     def close(self) -> None:
         """Closes the engine."""
@@ -210,6 +217,11 @@ class EngineHost:
                 if not failed:
                     raise
                 _log.exception("the transport %s, which has failed, could not be closed", self.name)
+
+    def close_after_fork(self) -> None:
+        """In a child process: closes its copies of the descriptors."""
+        self._pump.close()
+        self.engine.close_after_fork()
 
 
 def _nothing(_host: EngineHost, _reason: str) -> None:

@@ -482,7 +482,7 @@ class Network(NetworkMatches, Streams):
     def close_after_fork(self) -> None:
         """In a child process: closes its copies of the descriptors."""
         for host in (*self.hosts.values(), *self._retired):
-            host.engine.close_after_fork()
+            host.close_after_fork()
         self._loopback.close()
 
 

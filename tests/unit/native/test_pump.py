@@ -25,6 +25,8 @@ class Source:
         self.watcher = select.epoll()
         self.watcher.register(self.fd, select.EPOLLIN)
         self.pump = Pump(self.fd, self.watcher.fileno(), self.serve)
+        self.guard = select.poll()
+        self.guard.register(self.pump.guard_fileno(), select.POLLIN)
         self.then: Callable[[], object] = int
         self.threads: set[int] = set()
         self.served = 0
@@ -72,20 +74,51 @@ def test_its_watcher_hears_of_it_unless_it_is_lent(source: Source) -> None:
     source.pump.lend()
     assert not watched(source)
     source.pump.take_back()
-    assert not watched(source)
     assert source.pump.lent == 1
+    assert not source.guard.poll(20)
     source.pump.take_back()
+    assert not watched(source)
+    assert source.guard.poll(1000)
+    source.pump.reclaim()
     assert watched(source)
+    assert not source.guard.poll(0)
+
+
+def test_who_comes_back_soon_keeps_it(source: Source) -> None:
+    source.ring()
+    source.pump.lend()
+    source.pump.take_back()
+    source.pump.lend()
+    assert not source.guard.poll(20)
+    assert not watched(source)
+    source.pump.reclaim()
+    assert not watched(source)
+
+
+def test_a_guard_that_comes_too_late_takes_nothing(source: Source) -> None:
+    source.ring()
+    source.pump.lend()
+    source.pump.take_back()
+    assert source.guard.poll(1000)
+    source.pump.lend()
+    source.pump.reclaim()
+    assert not watched(source)
 
 
 def test_a_closed_one_touches_nothing(source: Source) -> None:
-    source.pump.close()
+    source.pump.stop()
     source.pump.lend()
     source.ring()
     assert watched(source)
     source.pump.take_back()
+    source.pump.reclaim()
     source.pump.serve()
     assert source.served == 0
+    guard = source.pump.guard_fileno()
+    source.pump.close()
+    source.pump.close()
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(guard)
 
 
 def test_what_serving_raises_is_told(source: Source) -> None:

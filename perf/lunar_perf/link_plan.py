@@ -99,12 +99,15 @@ def link_plan(peers: Collection[str], *, quick: bool, sweep: bool) -> list[LinkM
 
 
 def _local(count: int) -> list[LinkMeasurement]:
-    many = 4 * count
+    # Some 0.2 s: a run of a few milliseconds would be over before the network's threads have met.
+    many = 100 * count
     return [
-        _round_trip(LOCAL, "lunar", SMALL_BYTES, many, place="one host"),
-        _round_trip(LOCAL_NETWORK, "lunar", SMALL_BYTES, many, place="one host, range network"),
-        _round_trip(LOCAL_SPIN, "lunar", SMALL_BYTES, many, place="one host", wait="spin"),
-        _round_trip(LOCAL_SPIN_NETWORK, "lunar", SMALL_BYTES, many, place="one host, range network", wait="spin"),
+        _round_trip(LOCAL, "lunar", SMALL_BYTES, many, warmup=many, place="one host"),
+        _round_trip(LOCAL_NETWORK, "lunar", SMALL_BYTES, many, warmup=many, place="one host, range network"),
+        _round_trip(LOCAL_SPIN, "lunar", SMALL_BYTES, many, warmup=many, place="one host", wait="spin"),
+        _round_trip(
+            LOCAL_SPIN_NETWORK, "lunar", SMALL_BYTES, many, warmup=many, place="one host, range network", wait="spin"
+        ),
     ]
 
 
@@ -117,8 +120,9 @@ def _round_trip(
     place: Place = "link",
     transport: str = "",
     wait: Wait = "adaptive",
+    warmup: int = 0,
 ) -> LinkMeasurement:
-    work = Work(size_bytes, count=count, warmup=max(5, count // 10), wait=wait, transport=transport)
+    work = Work(size_bytes, count=count, warmup=warmup or max(5, count // 10), wait=wait, transport=transport)
     return LinkMeasurement(label, peer, "ping-pong", place, work)
 
 

@@ -218,6 +218,11 @@ class EngineHost:
                     raise
                 _log.exception("the transport %s, which has failed, could not be closed", self.name)
 
+    def discard(self) -> None:
+        """Closes the engine of a host that was never started."""
+        self._pump.close()
+        self.engine.close()
+
     def close_after_fork(self) -> None:
         """In a child process: closes its copies of the descriptors."""
         self._pump.close()

@@ -132,8 +132,9 @@ class Presence:
                     # The doctor and explain tell of it: no warning for every process that does not need it.
                     _log.info("the transport %s is not used: %s", each.name, error)
                     continue
-                undo.callback(engine.close)
-                hosts.append(self._host(each, engine, can))
+                host = self._host(each, engine, can)
+                undo.callback(host.discard)
+                hosts.append(host)
             discovery = surroundings.discovery(_site(config, participant_id, surroundings, {}))
             undo.callback(discovery.close)
             loopback = Loopback(transport, bells)
@@ -201,7 +202,11 @@ class Presence:
     # ---- transports that fail ---------------------------------------------------------------------------------------
 
     def _host(self, transport: NetworkTransport, engine: Engine, can: Capabilities) -> EngineHost:
-        made = EngineHost(transport.name, can, engine, self._control, self._bells)
+        try:
+            made = EngineHost(transport.name, can, engine, self._control, self._bells)
+        except BaseException:
+            engine.close()
+            raise
         made.failed = partial(self._failed, transport)
         return made
 

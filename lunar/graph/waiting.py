@@ -128,6 +128,7 @@ class Bells:
                 for gone in [other for other in self._by_loop if other.is_closed()]:
                     self.close_waiter(self._by_loop.pop(gone))
                 waiter = self._by_loop[loop] = self.open_waiter(loop)
+                self._keep_pumps_watched()
         return waiter
 
     def of_this_thread(self) -> Waiter:
@@ -145,6 +146,7 @@ class Bells:
                 if not loop.is_closed():
                     _leave(loop, waiter)
                 self.close_waiter(waiter)
+                self._keep_pumps_watched()
 
     def watch(self, fd: int) -> None:
         """A new link's bell socket wakes every waiter from now on."""
@@ -168,6 +170,13 @@ class Bells:
                 waiter.adopt_pump(pump)
             for loop in self._by_loop:
                 _in_loop(loop, partial(_adopt, loop, pump))
+            self._keep_pumps_watched()
+
+    def _keep_pumps_watched(self) -> None:
+        """Other loops than ours do not serve pumps: where one waits, the control thread has to."""
+        needed = any(not hasattr(loop, "adopt_pump") for loop in self._by_loop)
+        for pump in self._pumps:
+            pump.keep_watched(needed)
 
     def remove_pump(self, pump: Pump) -> None:
         """It is about to close."""

@@ -88,7 +88,9 @@ typedef struct {
     int fd, watcher; /* the engine's descriptor, and the epoll of that thread */
     int guard;       /* a timer, after which that thread takes it */
     int lent, watched, closed;
+    int keep_watched; /* somebody waits who cannot borrow it */
     uint32_t forks;
+    uint64_t attended_ns; /* when who publishes through it came last */
     PyObject *serve;
 } Pump;
 

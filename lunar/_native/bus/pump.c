@@ -5,8 +5,13 @@
  * Borrowing costs two system calls, which is why it is done here and not in Python.
  *
  * Who has borrowed it and has something to run comes back soon, as a rule, and finds what has come meanwhile.  So it is
- * not given back at once: a timer, the guard, wakes the control thread if nobody has come for a millisecond, and that
- * takes it (`reclaim`).  A publisher that waits for credit again and again has all of it in its own thread.
+ * not given back at once: a timer, the guard, wakes the control thread if nobody has come for a few milliseconds, and
+ * that takes it (`reclaim`).  A publisher that waits for credit again and again has all of it in its own thread.
+ *
+ * So has one that publishes again and again without waiting (`attend`): else the control thread would wake for each
+ * acknowledgement, and the two would pass the interpreter to and fro.
+ *
+ * Loops that are not ours cannot borrow.  As long as there is one that waits, nobody else keeps it (`keep_watched`).
  */
 #include <poll.h>
 #include <sys/epoll.h>
@@ -17,7 +22,8 @@
 
 PyTypeObject *Pump_Type;
 
-#define AWAY_NS 1000000L /* so long a borrower may have something else to do */
+#define AWAY_NS 5000000L               /* so long a borrower may have something else to do, or wait for its core */
+#define LOOK_EVERY_NS UINT64_C(100000) /* so often who publishes without waiting looks at the descriptor */
 
 static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"fd", "watcher", "serve", NULL};
@@ -68,8 +74,36 @@ static void pump_lend(Pump *self) {
 }
 
 static void pump_take_back(Pump *self) {
-    if (--self->lent == 0 && is_usable(self))
+    if (--self->lent > 0 || !is_usable(self))
+        return;
+    if (self->keep_watched)
+        watch(self, 1);
+    else
         set_guard(self, AWAY_NS);
+}
+
+static PyObject *keep_watched(Pump *self, PyObject *argument) {
+    self->keep_watched = PyObject_IsTrue(argument);
+    if (self->keep_watched && !self->lent && !self->watched && is_usable(self)) {
+        set_guard(self, 0);
+        watch(self, 1);
+    }
+    Py_RETURN_NONE;
+}
+
+/* Whether who publishes is to serve it now.  Who has published a moment ago will again, it is taken. */
+static PyObject *attend(Pump *self, PyObject *Py_UNUSED(ignored)) {
+    uint64_t now = now_ns(), away_ns = now - self->attended_ns;
+    if (self->lent || self->keep_watched || away_ns < LOOK_EVERY_NS || !is_usable(self))
+        Py_RETURN_FALSE;
+    self->attended_ns = now;
+    if (away_ns > AWAY_NS)
+        Py_RETURN_FALSE;
+    if (self->watched)
+        watch(self, 0);
+    set_guard(self, AWAY_NS);
+    struct pollfd descriptor = {.fd = self->fd, .events = POLLIN};
+    return PyBool_FromLong(poll(&descriptor, 1, 0) > 0);
 }
 
 /* The guard's time is over. */
@@ -232,6 +266,8 @@ static PyMethodDef methods[] = {
     {"reclaim", (PyCFunction)reclaim, METH_NOARGS, "Whoever had borrowed it does not come back soon: it is watched again."},
     {"lend", (PyCFunction)lend, METH_NOARGS, "The caller looks after it until `take_back`: its watcher need not."},
     {"take_back", (PyCFunction)take_back, METH_NOARGS, "The caller does so no longer, but may come back soon."},
+    {"attend", (PyCFunction)attend, METH_NOARGS, "Who publishes, and may again soon, asks whether to serve it."},
+    {"keep_watched", (PyCFunction)keep_watched, METH_O, "Whether somebody waits who cannot borrow it: then it is taken back at once."},
     {"stop", (PyCFunction)stop, METH_NOARGS, "It is not served any more."},
     {"close", (PyCFunction)close_it, METH_NOARGS, "It is not served any more, and its guard is not watched any more."},
     {NULL}};

@@ -91,7 +91,7 @@ class EngineHost:
         self._dirty: deque[Flushed] = deque()
         self._due_s = 0.0  # when a timer is set for, monotonic; 0: none
         self._closed = self._retired = self._disposed = False
-        self._carries = False
+        self._carries = self._serving = False
 
     @property
     def is_closed(self) -> bool:
@@ -123,11 +123,11 @@ class EngineHost:
             return
         try:
             with self._mutex:
-                wait_s = self.engine.work()
-                for _ in range(_TURNS_MORE):
-                    if wait_s != 0.0:
-                        break
-                    wait_s = self.engine.work()
+                self._serving = True  # and a signal's handler, in the midst of it, that publishes is not to do so again
+                try:
+                    wait_s = self._work()
+                finally:
+                    self._serving = False
         except Exception as error:  # noqa: BLE001 - whatever it is: others may go on, and who called is not to blame
             _log.error("the transport %s has failed", self.name, exc_info=error)
             self.fail(str(error) or type(error).__name__)
@@ -136,6 +136,14 @@ class EngineHost:
             self._flush_dirty()
         if wait_s is not None:
             self._serve_by(time.monotonic() + wait_s)
+
+    def _work(self) -> float | None:
+        wait_s = self.engine.work()
+        for _ in range(_TURNS_MORE):
+            if wait_s != 0.0:
+                break
+            wait_s = self.engine.work()
+        return wait_s
 
     def _serve_by(self, due_s: float) -> None:
         # Set here and not in the control thread: else whoever serves until it has woken would ask for the same again.
@@ -150,6 +158,12 @@ class EngineHost:
     def _due(self, due_s: float) -> None:
         if due_s == self._due_s:
             self._due_s = 0.0
+            self.serve()
+
+    def published(self, stream: Flushed) -> None:
+        """Lets a stream hand over what was published now, and takes what has come for whoever publishes. Any thread."""
+        self.flush(stream)
+        if self._pump.attend() and not self._serving:
             self.serve()
 
     def flush(self, stream: Flushed) -> None:

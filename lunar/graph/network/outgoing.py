@@ -216,7 +216,7 @@ class OutgoingStream(OutgoingHandler):
             self.down_since_s = before.down_since_s
             before._closed = True
         if self.native is not None:
-            self.native._on_shown = partial(self.host.flush, self)
+            self.native._on_shown = partial(self.host.published, self)
 
     def _open_queue(self) -> tuple[Outlet, int]:
         """Makes the queue; where it comes out, and the number of the newest sample that was published before."""
@@ -234,7 +234,7 @@ class OutgoingStream(OutgoingHandler):
         self._reader = Reader(None, 0, _nothing, _nothing)
         self._reader._attach(received)
         # Called by the publisher after each publish: this is the way out without a thread in between.
-        self.native._on_shown = partial(self.host.flush, self)
+        self.native._on_shown = partial(self.host.published, self)
         return Outlet(self._reader, received.last_sequence), newest
 
     def _interrupt(self) -> None:

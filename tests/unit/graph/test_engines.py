@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVarTuple
@@ -107,3 +108,38 @@ def test_what_is_left_to_whoever_is_in_the_engine_is_flushed_when_that_leaves() 
             publishing.join()
             assert samples.flushed == 0
         assert samples.flushed == 1
+
+
+def test_who_publishes_again_and_again_serves_the_engine_too() -> None:
+    with served(3600) as (host, engine, _control):
+        assert engine.served.acquire(timeout=10)
+        samples = Samples()
+        host.published(samples)
+        time.sleep(0.0005)
+        host.published(samples)
+        os.eventfd_write(engine.bell, 1)
+        assert not engine.served.acquire(timeout=0.001)
+        host.published(samples)
+        assert engine.served.acquire(timeout=0)
+        assert samples.flushed == 3
+
+
+def test_it_is_not_served_from_within() -> None:
+    class Nested(Patient):
+        def work(self) -> float | None:
+            super().work()
+            time.sleep(0.0005)
+            host.published(Samples())
+            return None
+
+    control, bells = Counted(), Bells()
+    engine = Nested(0)
+    host = EngineHost("nested", MemoryTransport().capabilities, engine, control, bells)
+    host.published(Samples())
+    os.eventfd_write(engine.bell, 1)
+    host.serve()
+    assert engine.served.acquire(timeout=0)
+    assert not engine.served.acquire(timeout=0)
+    host.discard()
+    bells.close()
+    control.close_descriptors()

@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -105,6 +106,80 @@ def test_a_guard_that_comes_too_late_takes_nothing(source: Source) -> None:
     assert not watched(source)
 
 
+def attended(source: Source) -> bool:
+    time.sleep(0.0005)
+    return source.pump.attend()
+
+
+def test_who_publishes_again_and_again_looks_after_it(source: Source) -> None:
+    assert not attended(source)
+    assert not attended(source)
+    source.ring()
+    assert not watched(source)
+    assert attended(source)
+    assert not source.pump.attend()  # just looked
+    assert source.guard.poll(1000)
+    source.pump.reclaim()
+    assert watched(source)
+
+
+def test_who_publishes_now_and_then_leaves_it_to_its_watcher(source: Source) -> None:
+    source.ring()
+    for _ in range(3):
+        assert not source.pump.attend()
+        assert watched(source)
+        time.sleep(0.02)
+
+
+def test_who_publishes_leaves_it_to_whoever_waits(source: Source) -> None:
+    source.ring()
+    source.pump.attend()
+    source.pump.lend()
+    assert not attended(source)
+    source.pump.take_back()
+
+
+def test_nobody_keeps_it_while_somebody_waits_who_cannot_borrow_it(source: Source) -> None:
+    source.ring()
+    source.pump.lend()
+    source.pump.take_back()
+    assert not watched(source)
+    source.pump.keep_watched(True)
+    assert watched(source)
+    source.pump.lend()
+    assert not watched(source)
+    source.pump.take_back()
+    assert watched(source)
+    assert not attended(source)
+    assert not attended(source)
+    assert watched(source)
+    source.pump.keep_watched(False)
+    assert not attended(source)
+    assert attended(source)
+
+
+def test_a_loop_that_is_not_ours_depends_on_its_watcher(node: lunar.Node, source: Source) -> None:
+    sub = node.create_subscription(bytes, "pumped")
+    source.pump.lend()
+    source.pump.take_back()
+    source.ring()
+    assert not watched(source)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(sub.receive(), 0.001)
+        assert watched(source)
+
+    asyncio.run(main())
+
+    async def ours() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(sub.receive(), 0.001)
+
+    source.then = source.ring
+    lunar.run(ours())  # by now the other loop is known to be closed
+
+
 def test_a_closed_one_touches_nothing(source: Source) -> None:
     source.pump.stop()
     source.pump.lend()
@@ -112,6 +187,9 @@ def test_a_closed_one_touches_nothing(source: Source) -> None:
     assert watched(source)
     source.pump.take_back()
     source.pump.reclaim()
+    source.pump.keep_watched(True)
+    assert not attended(source)
+    assert not attended(source)
     source.pump.serve()
     assert source.served == 0
     guard = source.pump.guard_fileno()

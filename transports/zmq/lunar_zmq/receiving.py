@@ -313,7 +313,7 @@ class ReceivingEnd(abc.Incoming):
     def _extend(self) -> None:
         """Moves the limits on to a window beyond what was taken."""
         self._limit, self._limit_bytes = self._taken + WINDOW, self._taken_bytes + self._window_bytes
-        self._grant_at, self._grant_at_bytes = self._taken + WINDOW // 4, self._taken_bytes + self._window_bytes // 2
+        self._grant_at, self._grant_at_bytes = self._taken + WINDOW // 4, self._taken_bytes + self._window_bytes // 8
 
     def _grant(self) -> None:
         self.grant_due_s = None

@@ -300,6 +300,7 @@ lunar_bell *waiter_bell(Waiter *waiter);
 int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns); /* 1 look again, 0 timed out, -1 exception */
 int waiter_schedule_recheck(Waiter *waiter);
 Waiter *waiter_of_running_loop(void);   /* new reference */
+Waiter *waiter_of_recent_loop(void);   /* NULL if that is not the running one, without an exception */
 Waiter *waiter_of_this_thread(void);    /* new reference */
 
 /* pump.c */

@@ -5,7 +5,8 @@
  * published, in the very call that returns it, so cancelling loses nothing.
  *
  * A coroutine that never has to wait would starve its loop.  So an operation lets the loop turn once (a bare yield)
- * when none has turned for TURN_NS; it measures with the clock readings that the messages need anyway.
+ * when none has turned for TURN_NS, unless a loop of ours has nothing to do; it measures with the clock readings that the
+ * messages need anyway.
  */
 #include "bus.h"
 
@@ -296,6 +297,14 @@ static PySendResult suspend(Operation *self, PyObject **result) {
     return PYGEN_NEXT;
 }
 
+/* Whether a turn would be for nothing. */
+static bool loop_is_quiet(void) {
+    Waiter *waiter = waiter_of_recent_loop();
+    bool quiet = waiter && waiter->managed && waiter_is_quiet(waiter, NULL);
+    Py_XDECREF(waiter);
+    return quiet;
+}
+
 static PySendResult operation_send(PyObject *object, PyObject *Py_UNUSED(argument), PyObject **result) {
     Operation *self = (Operation *)object;
     Source *source = self->source;
@@ -312,9 +321,11 @@ static PySendResult operation_send(PyObject *object, PyObject *Py_UNUSED(argumen
     } else if (newest > source->turned_ns + TURN_NS) {
         /* Also where it is about to wait: it might find the answer by spinning, again and again. */
         source->turned_ns = newest;
-        Py_INCREF(Py_None);
-        *result = Py_None;
-        return PYGEN_NEXT;
+        if (!loop_is_quiet()) {
+            Py_INCREF(Py_None);
+            *result = Py_None;
+            return PYGEN_NEXT;
+        }
     }
     PyObject *value;
     int outcome = attempt(source, self->kind, self->payload, self->limit, &self->done, &value);

@@ -45,17 +45,24 @@ static Waiter *ask_for_waiter(PyObject *function) {
 }
 
 /* Asking Python costs as much as a dozen messages, and mostly it is the same loop as before. */
-Waiter *waiter_of_running_loop(void) {
-    if (recent && recent->forks == forks_so_far && recent->loop) {
-        PyObject *loop = PyObject_CallNoArgs(running_loop);
-        Py_XDECREF(loop);
-        if (loop == recent->loop) {
-            Py_INCREF(recent);
-            return recent;
-        }
+Waiter *waiter_of_recent_loop(void) {
+    if (!recent || recent->forks != forks_so_far || !recent->loop)
+        return NULL;
+    PyObject *loop = PyObject_CallNoArgs(running_loop);
+    Py_XDECREF(loop);
+    if (!loop)
         PyErr_Clear();
-    }
-    Waiter *found = ask_for_waiter(loop_waiter);
+    if (loop != recent->loop)
+        return NULL;
+    Py_INCREF(recent);
+    return recent;
+}
+
+Waiter *waiter_of_running_loop(void) {
+    Waiter *found = waiter_of_recent_loop();
+    if (found)
+        return found;
+    found = ask_for_waiter(loop_waiter);
     if (found && found->loop) {
         Py_INCREF(found);
         Py_XSETREF(recent, found);

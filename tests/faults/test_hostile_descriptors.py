@@ -27,7 +27,7 @@ from tests.faults.hostile import (
     make_memory,
     queue_bytes,
 )
-from tests.faults.victim import attacked, run
+from tests.faults.victim import PATIENCE_S, Victim, attacked, run
 
 pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("no_leaks")]
 
@@ -396,6 +396,23 @@ def _lingering() -> Iterator[socket.socket]:
     wait_for_disposal(30)  # the receiver is gone, so nothing lingers any more
 
 
+@contextlib.contextmanager
+def _held(victim: Victim) -> Iterator[None]:
+    """The victim's control thread does nothing meanwhile: it has nothing under way, and goes on whatever happens."""
+    holds, goes_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        holds.set()
+        goes_on.wait()
+
+    victim.node._participant.post(hold)
+    try:
+        assert holds.wait(PATIENCE_S)
+        yield
+    finally:
+        goes_on.set()
+
+
 def test_a_descriptor_that_is_slow_to_close_holds_nobody_up(runtime_dir: Path) -> None:
     """The victim's is the last close of it."""
 
@@ -403,11 +420,9 @@ def test_a_descriptor_that_is_slow_to_close_holds_nobody_up(runtime_dir: Path) -
         async with attacked(runtime_dir) as victim:
             with victim.hostile() as hostile, _lingering() as slow:
                 hostile.greet()
-                hold = threading.Event()
-                victim.node._participant.post(hold.wait)  # or it might be done before we are
-                hostile.send({"op": "bye", "fds": 1}, fds=[slow.fileno()])
-                slow.close()
-                hold.set()
+                with _held(victim):  # or it might be done before we are
+                    hostile.send({"op": "bye", "fds": 1}, fds=[slow.fileno()])
+                    slow.close()
                 await victim.disconnects(hostile, NEITHER)
 
     run(attack())
@@ -420,12 +435,10 @@ def test_nor_does_one_that_nobody_has_read(runtime_dir: Path) -> None:
         async with attacked(runtime_dir) as victim:
             with victim.hostile() as hostile, _lingering() as slow:
                 hostile.greet()
-                hold = threading.Event()
-                victim.node._participant.post(hold.wait)  # so that both packets are there before either is read
-                hostile.send_raw(b"[")
-                hostile.send({"op": "bye", "fds": 1}, fds=[slow.fileno()])
-                slow.close()
-                hold.set()
+                with _held(victim):  # so that both packets are there before either is read
+                    hostile.send_raw(b"[")
+                    hostile.send({"op": "bye", "fds": 1}, fds=[slow.fileno()])
+                    slow.close()
                 await victim.disconnects(hostile, "not JSON")
 
     run(attack())

@@ -54,6 +54,7 @@
 #include "../core/memory.h"
 #include "../core/pool.h"
 #include "../core/queue.h"
+#include "engine_api.h"
 
 /* Outcomes of an attempt that may have to wait. */
 enum { FAILED = -1, WOULD_BLOCK = 0, DONE = 1 };
@@ -259,6 +260,7 @@ int loan_register(PyObject *module);
 int operation_register(PyObject *module);
 int pump_register(PyObject *module);
 int parcel_register(PyObject *module);
+int inlet_register(PyObject *module);
 int register_type(PyObject *module, PyType_Spec *spec, PyObject *base, PyTypeObject **slot);
 
 static inline uint64_t now_ns(void) {
@@ -347,7 +349,9 @@ int writer_is_closed(Writer *writer); /* with ClosedError set */
 bool writer_is_ready(Writer *writer);
 void writer_set_waiting(Writer *writer, uint32_t bell, int waiting);
 int writer_publish(Writer *writer, PyObject *message);                 /* DONE, WOULD_BLOCK, FAILED */
-int writer_relay(Writer *writer, PyObject *message, uint64_t sequence, uint64_t time_ns); /* likewise */
+/* What came from elsewhere, copied or in a chunk of ours, which is the writer's when it is done; likewise. */
+int writer_relay(Writer *writer, const void *bytes, size_t size_bytes, uint64_t sequence, uint64_t time_ns);
+int writer_relay_chunk(Writer *writer, lunar_chunk *chunk, uint32_t size_bytes, uint64_t sequence, uint64_t time_ns);
 Py_ssize_t writer_publish_many(Writer *writer, PyObject *sequence, Py_ssize_t from); /* next index, or -1 */
 int writer_publish_chunk(Writer *writer, lunar_chunk *chunk, uint32_t size_bytes);
 lunar_chunk *writer_allocate(Writer *writer, size_t size_bytes, int *outcome);
@@ -358,6 +362,9 @@ void writer_release_chunk(Writer *writer, lunar_chunk *chunk);
 
 /* writer.c */
 void writer_finish_close(Writer *writer);
+
+/* parcel.c, see engine_api.h */
+int outlet_take_view(PyObject *outlet, lunar_sample_view *sample, PyObject **keeps);
 
 /* loan.c */
 PyObject *loan_make(Writer *writer, Py_ssize_t size_bytes);

@@ -86,6 +86,7 @@ PyMODINIT_FUNC PyInit__bus(void) {
         waiter_register(module) || pump_register(module) || sample_register(module) || operation_register(module) ||
         reader_match_register(module) || reader_register(module) || writer_match_register(module) ||
         loan_register(module) || writer_register(module) || parcel_register(module) ||
+        inlet_register(module) ||
         PyModule_AddIntConstant(module, "MIN_SLOTS", LUNAR_MIN_SLOTS) ||
         PyModule_AddIntConstant(module, "BELLS", LUNAR_BELLS)) {
         Py_DECREF(module);

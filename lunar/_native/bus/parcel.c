@@ -84,23 +84,49 @@ static PyObject *outlet_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return (PyObject *)self;
 }
 
-static PyObject *outlet_take(Outlet *self, PyObject *Py_UNUSED(ignored)) {
+/* The next sample, counted; NULL if there is none, or an exception. */
+static Sample *take_next(Outlet *self) {
     if (!source_is_open(&self->reader->source)) {
         source_refuse(&self->reader->source);
         return NULL;
     }
     Sample *sample = reader_take(self->reader, now_ns());
+    if (sample) {
+        self->dropped += sample->sequence - self->last_sequence - 1;
+        self->last_sequence = sample->sequence;
+    }
+    return sample;
+}
+
+static PyObject *outlet_take(Outlet *self, PyObject *Py_UNUSED(ignored)) {
+    Sample *sample = take_next(self);
     if (!sample) {
         if (PyErr_Occurred())
             return NULL;
         Py_RETURN_NONE;
     }
-    self->dropped += sample->sequence - self->last_sequence - 1;
-    self->last_sequence = sample->sequence;
     int64_t time_ns = (int64_t)(sample->source_time_ns + wall_offset_ns());
     PyObject *parcel = parcel_make(Parcel_Type, sample->sequence, time_ns, self->dropped, (PyObject *)sample);
     Py_DECREF(sample);
     return parcel;
+}
+
+int outlet_take_view(PyObject *outlet, lunar_sample_view *view, PyObject **keeps) {
+    if (!PyObject_TypeCheck(outlet, Outlet_Type)) {
+        PyErr_SetString(PyExc_TypeError, "not an Outlet");
+        return -1;
+    }
+    Outlet *self = (Outlet *)outlet;
+    Sample *sample = take_next(self);
+    if (!sample)
+        return PyErr_Occurred() ? -1 : 0;
+    *view = (lunar_sample_view){.bytes = sample->address,
+                                .size_bytes = sample->size_bytes,
+                                .sequence = sample->sequence,
+                                .dropped = self->dropped,
+                                .source_time_ns = (int64_t)(sample->source_time_ns + wall_offset_ns())};
+    *keeps = (PyObject *)sample;
+    return 1;
 }
 
 static int outlet_traverse(Outlet *self, visitproc visit, void *arg) {

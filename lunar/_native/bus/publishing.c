@@ -351,7 +351,8 @@ static int get_bytes(PyObject *message, Py_buffer *view) {
     return -1;
 }
 
-/* A message on its way into a chunk: a buffer to be copied, or something that an encoder writes there. */
+/* A message on its way into a chunk: a buffer to be copied, or something that an encoder writes there.  Bytes that are no
+ * object are a message that is NULL, and the view. */
 typedef struct {
     PyObject *message, *encoded; /* borrowed; owned or NULL */
     const lunar_encoder *encoder;
@@ -365,9 +366,11 @@ static void payload_close(Payload *payload) {
     Py_XDECREF(payload->encoded);
 }
 
-static int payload_open(Writer *self, PyObject *message, Payload *payload) {
-    *payload = (Payload){.message = message, .encoder = self->encoder};
-    if (self->encoder) {
+static int payload_open(Writer *self, Payload *payload) {
+    PyObject *message = payload->message;
+    if (!message) {
+        payload->size_bytes = payload->view.len;
+    } else if ((payload->encoder = self->encoder)) {
         payload->size_bytes = self->encoder->measure(self->encoder->context, message);
         if (payload->size_bytes < 0)
             return -1;
@@ -397,13 +400,12 @@ static int payload_write(const Payload *payload, lunar_chunk *chunk) {
 }
 
 /* Put one message into memory and submit it, not yet shown. */
-static int put(Writer *self, PyObject *message, uint64_t time_ns) {
-    Payload payload;
+static int put_payload(Writer *self, Payload payload, uint64_t time_ns) {
     if (writer_is_closed(self))
         return FAILED;
     if (!has_room(self))
         return WOULD_BLOCK;
-    if (payload_open(self, message, &payload) < 0)
+    if (payload_open(self, &payload) < 0)
         return FAILED;
     if (!self->count && !self->history_depth) { /* nobody is there and nobody will ask: count it, copy nothing */
         self->sequence++;
@@ -433,6 +435,10 @@ static int put(Writer *self, PyObject *message, uint64_t time_ns) {
     return outcome;
 }
 
+static int put(Writer *self, PyObject *message, uint64_t time_ns) {
+    return put_payload(self, (Payload){.message = message}, time_ns);
+}
+
 int writer_publish(Writer *self, PyObject *message) {
     int outcome = put(self, message, now_ns());
     if (outcome == DONE)
@@ -441,19 +447,37 @@ int writer_publish(Writer *self, PyObject *message) {
     return outcome;
 }
 
-/* As it was numbered and dated elsewhere, by a clock that may be off: that it has come now is what shows life. */
-int writer_relay(Writer *self, PyObject *message, uint64_t sequence, uint64_t time_ns) {
+/* What was numbered and dated elsewhere, by a clock that may be off: that it has come now is what shows life. */
+static void show_relayed(Writer *self) {
+    uint64_t arrived_ns = now_ns();
+    for (Py_ssize_t i = 0; i < self->count; i++)
+        __atomic_store_n(&self->matches[i]->queue.shared->alive_ns, arrived_ns, __ATOMIC_RELAXED);
+    show_and_ring(self);
+}
+
+int writer_relay(Writer *self, const void *bytes, size_t size_bytes, uint64_t sequence, uint64_t time_ns) {
     uint64_t before = self->sequence;
     self->sequence = sequence - 1;
-    int outcome = put(self, message, time_ns);
-    if (outcome == DONE) {
-        uint64_t arrived_ns = now_ns();
-        for (Py_ssize_t i = 0; i < self->count; i++)
-            __atomic_store_n(&self->matches[i]->queue.shared->alive_ns, arrived_ns, __ATOMIC_RELAXED);
-        show_and_ring(self);
-    }
+    Payload payload = {.view = {.buf = (void *)bytes, .len = (Py_ssize_t)size_bytes}};
+    int outcome = put_payload(self, payload, time_ns);
+    if (outcome == DONE)
+        show_relayed(self);
     else
         self->sequence = before;
+    report(self);
+    return outcome;
+}
+
+int writer_relay_chunk(Writer *self, lunar_chunk *chunk, uint32_t size_bytes, uint64_t sequence, uint64_t time_ns) {
+    if (writer_is_closed(self))
+        return FAILED;
+    int outcome = WOULD_BLOCK;
+    if (has_room(self)) {
+        self->sequence = sequence - 1;
+        submit_to_all(self, chunk, size_bytes, time_ns);
+        show_relayed(self);
+        outcome = DONE;
+    }
     report(self);
     return outcome;
 }

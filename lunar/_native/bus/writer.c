@@ -41,20 +41,6 @@ static PyObject *writer_publish_all(Writer *self, PyObject *argument) {
     return operation;
 }
 
-/* _relay(parcel) -> False if there was no room.  Parcels that came before are passed over. */
-static PyObject *writer_relay_method(Writer *self, PyObject *argument) {
-    if (!PyObject_TypeCheck(argument, Parcel_Type)) {
-        PyErr_SetString(PyExc_TypeError, "not a Parcel");
-        return NULL;
-    }
-    Parcel *parcel = (Parcel *)argument;
-    if (parcel->sequence <= self->sequence)
-        Py_RETURN_TRUE;
-    int64_t time_ns = parcel->source_time_ns - (int64_t)wall_offset_ns();
-    int outcome = writer_relay(self, parcel->payload, parcel->sequence, time_ns > 0 ? (uint64_t)time_ns : 1);
-    return outcome == FAILED ? NULL : PyBool_FromLong(outcome == DONE);
-}
-
 /* Bytes are loaned by their size, messages of a class by their fields. */
 static PyObject *writer_loan(Writer *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     if (self->encoder && count == 0)
@@ -284,7 +270,6 @@ static PyMethodDef methods[] = {
      "pool may become or the pool is full, and ClosedError if the publisher is closed.\n\n"
      "loan(**fields), of a publisher of messages of a class: lend a message of these values; see MessageLoan. Of a vector\n"
      "of scalars also its length will do. Raises FieldError for a value that is not what its field holds."},
-    {"_relay", (PyCFunction)writer_relay_method, METH_O, NULL},
     {"_attach", (PyCFunction)writer_attach, METH_VARARGS, NULL},
     {"_detach", (PyCFunction)writer_detach, METH_O, NULL},
     {"_add_segment", (PyCFunction)writer_add_segment, METH_VARARGS, NULL},

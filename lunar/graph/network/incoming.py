@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lunar._native._bus import Writer
+from lunar._native._bus import INLET_DROPPED, INLET_FULL, Inlet, Writer
 from lunar.abc import IncomingHandler, MatchTerms
 from lunar.errors import LunarError, VerificationError
 
@@ -77,6 +77,7 @@ class IncomingStream(IncomingHandler):
 
     Attributes:
         takers: The subscriptions that it feeds, by id.
+        inlet: Where an engine in C lays samples, past `deliver`.
         before: What it is still to take over from, or None.
         down_since_s: Since when nothing comes any more, monotonic; None if something may, or has not begun to.
     """
@@ -107,9 +108,9 @@ class IncomingStream(IncomingHandler):
         self._interrupted, self.before, self._took_over = interrupted, before, took_over
         self.down_since_s: float | None = None
         self.is_up = False
+        self.inlet = Inlet(self._noted)
         self._started = self._told = False
-        self._newest = 0
-        self._lost = self._dropped = self._dropped_before = self._invalid = 0
+        self._lost = self._dropped_before = self._invalid = 0
         self._closed = False
         self._transport, self._pool_bytes = transport, pool_bytes
         self._parked = False
@@ -131,6 +132,7 @@ class IncomingStream(IncomingHandler):
         self._writer: Writer[object] = Writer(None, 0, history, self._pool_bytes, _nothing, self._grow, _nothing)
         self._end: PublisherEnd = self._transport.open_publisher(self.stream.publisher_id, self._pool_bytes)
         self._end.bind(self._writer)
+        self.inlet.writer = self._writer
 
     def _close_writer(self) -> None:
         self._writer._close()
@@ -149,26 +151,20 @@ class IncomingStream(IncomingHandler):
 
     def deliver(self, parcel: Parcel) -> bool:
         """See `lunar.abc.IncomingHandler`."""
-        if not self._started or self._parked:
-            return False  # the control thread has still to hear of the start
-        if self._checks and not self._is_valid(parcel):
-            return True
-        if not self._writer._relay(parcel):
-            self._post(self._wait_for_room)
-            return False
-        if parcel.dropped > self._dropped:
-            self._dropped = parcel.dropped
-            self._tell_losses()
-        if parcel.sequence_number == self._newest:
-            self._post(self._open_takers)
-        return True
+        return self.inlet.deliver(parcel)
 
-    def _is_valid(self, parcel: Parcel) -> bool:
-        if parcel.sequence_number <= self._writer._sequence:
-            return True  # it came before
+    def _noted(self, what: int) -> None:
+        if what == INLET_FULL:
+            self._post(self._wait_for_room)
+        elif what == INLET_DROPPED:
+            self._tell_losses()
+        else:  # the newest of what was published before
+            self._post(self._open_takers)
+
+    def _is_valid(self, payload: ReadableBuffer) -> bool:
         try:
             for check in self._checks:
-                check(parcel.payload)
+                check(payload)
         except VerificationError as error:
             self._invalid += 1
             self.reason = str(error)
@@ -199,7 +195,11 @@ class IncomingStream(IncomingHandler):
 
     def losses(self) -> dict[LossCause, int]:
         """What was lost before it came to this process."""
-        return {"overwritten": self._dropped_before + self._dropped, "network": self._lost, "invalid": self._invalid}
+        return {
+            "overwritten": self._dropped_before + self.inlet.dropped,
+            "network": self._lost,
+            "invalid": self._invalid,
+        }
 
     def upstream(self, taker: Taker) -> dict[LossCause, int]:
         """What was lost so since a subscription was opened."""
@@ -238,8 +238,9 @@ class IncomingStream(IncomingHandler):
         with self.host.lock:
             if not self._started:
                 self._writer._sequence = last_sequence
-                self._newest = newest_sequence
+                self.inlet.newest = newest_sequence
                 self._started = True
+            self.inlet.is_open = not self._parked
             self._open_takers()
             self._incoming.resume()
         self.host.serve()
@@ -251,11 +252,14 @@ class IncomingStream(IncomingHandler):
         with self.host.lock:
             self._writer, self._end = before._writer, before._end
             self.takers, before.takers = before.takers, {}
-            self._newest, self._started = before._newest, before._started
+            self.inlet.writer, self._started = self._writer, before._started
+            self._renew_checks()
             self._lost, self._invalid = before._lost, before._invalid
-            self._dropped, self._dropped_before = before._dropped, before._dropped_before
+            self.inlet.newest, self.inlet.dropped = before.inlet.newest, before.inlet.dropped
+            self._dropped_before = before._dropped_before
             if not self.stream.reliable:
-                self._dropped, self._dropped_before = 0, self._dropped + self._dropped_before
+                self._dropped_before += self.inlet.dropped
+                self.inlet.dropped = 0
                 if self._started:  # what was on its way by the other one
                     self._lost += max(0, last_sequence - self._writer._sequence)
                     self._writer._sequence = max(last_sequence, self._writer._sequence)
@@ -269,6 +273,7 @@ class IncomingStream(IncomingHandler):
             self.is_up, self.down_since_s = False, time.monotonic()
         self._closed = True
         with self.host.lock:
+            self.inlet.is_open = False
             try:
                 self._incoming.close()
             except Exception:  # noqa: BLE001 - an engine that has failed
@@ -288,12 +293,13 @@ class IncomingStream(IncomingHandler):
     def _renew_checks(self) -> None:
         # Replaced as a whole: another thread may be delivering.
         self._checks = [taker.local.check for taker in self.takers.values() if taker.local.check is not None]
+        self.inlet.check = self._is_valid if self._checks else None
 
     def _open_takers(self) -> None:
         if not self._started or self._closed or self._parked:
             return
         with self.host.lock:
-            history_is_over = self._writer._sequence >= self._newest
+            history_is_over = self._writer._sequence >= self.inlet.newest
             for taker in self.takers.values():
                 # Who asked for no history begins after it.
                 if taker.sending is None and (history_is_over or taker.terms.history_depth):
@@ -331,6 +337,7 @@ class IncomingStream(IncomingHandler):
                 self._forget_takers()
                 return
             self._parked = True
+            self.inlet.is_open = False
             self._close_writer()
 
     def unpark(self) -> None:
@@ -349,6 +356,7 @@ class IncomingStream(IncomingHandler):
             self._open_writer()
             self._writer._sequence = last_sequence
             self._parked = False
+            self.inlet.is_open = self._started
             self._open_takers()
         self._resume()
 

@@ -71,6 +71,9 @@ class _SpinningSelector(selectors.EpollSelector):
         pumps = list(self._pumps.values())
         for pump in pumps:
             pump.lend()
+            due_s = pump.due_in_s()
+            if due_s is not None and (timeout is None or due_s < timeout):
+                timeout = due_s
         try:
             return self._serve_ready(self._spin_and_select(timeout))
         finally:
@@ -79,14 +82,15 @@ class _SpinningSelector(selectors.EpollSelector):
 
     def _serve_ready(self, events: _Events) -> _Events:  # type: ignore[explicit-any]
         # Served here and now: it is a sample that somebody waits for, and the control thread stays asleep.
-        ready = [event for event in events if event[0].fd in self._pumps]
-        if not ready:
+        ready = {event[0].fd for event in events if event[0].fd in self._pumps}
+        due = [pump for fd, pump in self._pumps.items() if fd in ready or pump.has_work()]
+        if not due:
             return events
-        for key, _ in ready:
-            self._pumps[key.fd].serve()
+        for pump in due:
+            pump.serve()
         if self.waiter is not None:
             self.waiter.dispatch()
-        return [event for event in events if event not in ready]
+        return [event for event in events if event[0].fd not in ready]
 
     def _spin_and_select(self, timeout: float | None = None) -> _Events:  # type: ignore[explicit-any]
         waiter = self.waiter

@@ -279,6 +279,14 @@ class Engine(ABC):
     def open_incoming(self, stream: Stream, handler: IncomingHandler) -> Incoming:
         """Opens the receiving end of a stream; raises as `open_outgoing`."""
 
+    @property
+    def native(self) -> object | None:
+        """Of an engine written in C, a capsule by which who waits works it without Python; else None, as by default.
+
+        What it holds is declared in `lunar/_native/bus/engine_api.h`, and lives as long as the capsule does.
+        """
+        return None
+
     def listens_at(self, address: Mapping[str, object]) -> Sequence[tuple[str, int]]:
         """Where a process with such an address accepts TCP connections as long as it lives: IP addresses and ports.
 

@@ -92,7 +92,9 @@ typedef struct {
     int keep_watched; /* somebody waits who cannot borrow it */
     uint32_t forks;
     uint64_t attended_ns; /* when who publishes through it came last */
-    PyObject *serve;
+    PyObject *serve, *capsule;
+    const lunar_engine_api *native; /* in the capsule; NULL: an engine in Python */
+    uint64_t due_ns;                /* of a native one, as it said when it was served last */
 } Pump;
 
 struct Signal;
@@ -314,7 +316,18 @@ void waiter_drop_pumps(Waiter *waiter);
 int waiter_borrow(Waiter *waiter, Pump **borrowed); /* [MOST_PUMPS] how many; all or none */
 void waiter_give_back(Pump **borrowed, int count);
 unsigned long waiter_poll_pumps(const Waiter *waiter, struct pollfd *descriptors); /* [MOST_PUMPS] how many */
+bool waiter_pumps_may_sleep(const Waiter *waiter, uint64_t *until_ns); /* before that; not beyond that time, made earlier */
 int waiter_serve_pumps(Waiter *waiter, const struct pollfd *descriptors, int count); /* how many, or -1 */
+/* What can be looked at without the interpreter lock, and when one of them wants to be served in any case. */
+typedef struct {
+    const lunar_engine_api *engines[MOST_PUMPS];
+    int count;
+    uint64_t due_ns;
+    struct pollfd *others; /* [MOST_PUMPS] descriptors of those that cannot */
+    unsigned long other_count;
+} Looks;
+void waiter_look_at_pumps(const Waiter *waiter, Looks *looks);
+bool looks_find_input(const Looks *looks);
 
 /* idle.c */
 int waiter_wait_inline(Waiter *waiter); /* 1 something is ready, 0 not, -1 exception */

@@ -54,7 +54,7 @@ static struct timespec left_until(uint64_t until_ns) {
 static int sleep_on(Waiter *self, struct pollfd *descriptors, nfds_t count, uint64_t until_ns) {
     int found = 0, error = 0;
     lunar_bell_arm(waiter_bell(self));
-    if (!self->kicked && !waiter_any_ready(self, NULL)) {
+    if (!self->kicked && !waiter_any_ready(self, NULL) && waiter_pumps_may_sleep(self, &until_ns)) {
         Py_BEGIN_ALLOW_THREADS;
         struct timespec left = left_until(until_ns);
         found = ppoll(descriptors, count, until_ns == UINT64_MAX ? NULL : &left, NULL);

@@ -25,11 +25,23 @@ PyTypeObject *Pump_Type;
 #define AWAY_NS 5000000L               /* so long a borrower may have something else to do, or wait for its core */
 #define LOOK_EVERY_NS UINT64_C(100000) /* so often who publishes without waiting looks at the descriptor */
 
+static const lunar_engine_api *open_capsule(PyObject *capsule) {
+    const lunar_engine_api *native = PyCapsule_GetPointer(capsule, LUNAR_ENGINE_CAPSULE);
+    if (!native || native->version == LUNAR_ENGINE_API_VERSION)
+        return native;
+    PyErr_Format(PyExc_ImportError, "the engine is made for version %u of the interface, this is %u",
+                 (unsigned)native->version, (unsigned)LUNAR_ENGINE_API_VERSION);
+    return NULL;
+}
+
 static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"fd", "watcher", "serve", NULL};
+    static char *names[] = {"fd", "watcher", "serve", "native", NULL};
     int fd, watcher;
-    PyObject *serve;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiO", names, &fd, &watcher, &serve))
+    PyObject *serve, *capsule = Py_None;
+    const lunar_engine_api *native = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiO|O", names, &fd, &watcher, &serve, &capsule))
+        return NULL;
+    if (capsule != Py_None && !(native = open_capsule(capsule)))
         return NULL;
     Pump *self = PyObject_GC_New(Pump, type);
     if (!self)
@@ -41,6 +53,12 @@ static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     self->watched = 1;
     Py_INCREF(serve);
     self->serve = serve;
+    self->native = native;
+    self->due_ns = native ? 0 : UINT64_MAX;
+    if (native) {
+        Py_INCREF(capsule);
+        self->capsule = capsule;
+    }
     self->guard = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     PyObject_GC_Track(self);
     if (self->guard < 0) {
@@ -91,6 +109,10 @@ static PyObject *keep_watched(Pump *self, PyObject *argument) {
     Py_RETURN_NONE;
 }
 
+static bool has_work(const Pump *self, uint64_t now) {
+    return self->native && !self->closed && (now >= self->due_ns || self->native->has_input(self->native->context));
+}
+
 /* Whether who publishes is to serve it now.  Who has published a moment ago will again, it is taken. */
 static PyObject *attend(Pump *self, PyObject *Py_UNUSED(ignored)) {
     uint64_t now = now_ns(), away_ns = now - self->attended_ns;
@@ -103,7 +125,7 @@ static PyObject *attend(Pump *self, PyObject *Py_UNUSED(ignored)) {
         watch(self, 0);
     set_guard(self, AWAY_NS);
     struct pollfd descriptor = {.fd = self->fd, .events = POLLIN};
-    return PyBool_FromLong(poll(&descriptor, 1, 0) > 0);
+    return PyBool_FromLong(self->native ? has_work(self, now) : poll(&descriptor, 1, 0) > 0);
 }
 
 /* The guard's time is over. */
@@ -117,6 +139,8 @@ static PyObject *reclaim(Pump *self, PyObject *Py_UNUSED(ignored)) {
 static int pump_serve(Pump *self) {
     if (self->closed)
         return 0;
+    if (self->native && self->lent) /* else the control thread has to set its timers */
+        return self->native->work(self->native->context, &self->due_ns);
     PyObject *result = PyObject_CallNoArgs(self->serve);
     Py_XDECREF(result);
     return result ? 0 : -1;
@@ -136,6 +160,18 @@ static PyObject *serve(Pump *self, PyObject *Py_UNUSED(ignored)) {
     if (pump_serve(self) < 0)
         return NULL;
     Py_RETURN_NONE;
+}
+
+static PyObject *has_work_method(Pump *self, PyObject *Py_UNUSED(ignored)) {
+    return PyBool_FromLong(has_work(self, now_ns()));
+}
+
+/* Seconds until it is to be served though nothing came, as far as a borrower knows; None: never. */
+static PyObject *due_in_s(Pump *self, PyObject *Py_UNUSED(ignored)) {
+    if (self->due_ns == UINT64_MAX || self->closed)
+        Py_RETURN_NONE;
+    uint64_t now = now_ns();
+    return PyFloat_FromDouble(self->due_ns > now ? (double)(self->due_ns - now) * 1e-9 : 0.0);
 }
 
 static PyObject *fileno_of(Pump *self, PyObject *Py_UNUSED(ignored)) { return PyLong_FromLong(self->fd); }
@@ -161,6 +197,7 @@ static PyObject *close_it(Pump *self, PyObject *Py_UNUSED(ignored)) {
 
 static int pump_traverse(Pump *self, visitproc visit, void *arg) {
     Py_VISIT(self->serve);
+    Py_VISIT(self->capsule);
     Py_VISIT(Py_TYPE(self));
     return 0;
 }
@@ -168,6 +205,8 @@ static int pump_traverse(Pump *self, visitproc visit, void *arg) {
 static int pump_clear(Pump *self) {
     close_pump(self);
     Py_CLEAR(self->serve);
+    self->native = NULL;
+    Py_CLEAR(self->capsule);
     return 0;
 }
 
@@ -240,11 +279,50 @@ unsigned long waiter_poll_pumps(const Waiter *self, struct pollfd *descriptors) 
     return (unsigned long)self->pump_count;
 }
 
+/* Sleeping has to wake for what comes from now on. */
+bool waiter_pumps_may_sleep(const Waiter *self, uint64_t *until_ns) {
+    if (self->pump_count > MOST_PUMPS)
+        return true;
+    uint64_t now = now_ns();
+    for (Py_ssize_t i = 0; i < self->pump_count; i++) {
+        const Pump *pump = self->pumps[i];
+        if (has_work(pump, now) || (pump->native && !pump->closed && !pump->native->may_sleep(pump->native->context)))
+            return false;
+        if (!pump->closed && pump->due_ns < *until_ns)
+            *until_ns = pump->due_ns;
+    }
+    return true;
+}
+
+void waiter_look_at_pumps(const Waiter *self, Looks *looks) {
+    looks->count = 0;
+    looks->other_count = 0;
+    looks->due_ns = UINT64_MAX;
+    for (Py_ssize_t i = 0; i < self->pump_count && self->pump_count <= MOST_PUMPS; i++) {
+        const Pump *pump = self->pumps[i];
+        if (!pump->native)
+            looks->others[looks->other_count++] = (struct pollfd){.fd = pump->fd, .events = POLLIN};
+        else if (!pump->closed) {
+            looks->engines[looks->count++] = pump->native;
+            if (pump->due_ns < looks->due_ns)
+                looks->due_ns = pump->due_ns;
+        }
+    }
+}
+
+bool looks_find_input(const Looks *looks) {
+    for (int i = 0; i < looks->count; i++)
+        if (looks->engines[i]->has_input(looks->engines[i]->context))
+            return true;
+    return false;
+}
+
 int waiter_serve_pumps(Waiter *self, const struct pollfd *descriptors, int count) {
     int served = 0;
+    uint64_t now = now_ns();
     for (int i = 0; i < count && i < self->pump_count; i++) {
         Pump *pump = self->pumps[i];
-        if (!descriptors[i].revents || descriptors[i].fd != pump->fd)
+        if (descriptors[i].fd != pump->fd || (!descriptors[i].revents && !has_work(pump, now)))
             continue;
         Py_INCREF(pump);
         int failed = pump_serve(pump);
@@ -266,6 +344,8 @@ static PyMethodDef methods[] = {
     {"reclaim", (PyCFunction)reclaim, METH_NOARGS, "Whoever had borrowed it does not come back soon: it is watched again."},
     {"lend", (PyCFunction)lend, METH_NOARGS, "The caller looks after it until `take_back`: its watcher need not."},
     {"take_back", (PyCFunction)take_back, METH_NOARGS, "The caller does so no longer, but may come back soon."},
+    {"has_work", (PyCFunction)has_work_method, METH_NOARGS, "Of an engine in C, whether it is to be served now."},
+    {"due_in_s", (PyCFunction)due_in_s, METH_NOARGS, "When to serve it though nothing came; None: never."},
     {"attend", (PyCFunction)attend, METH_NOARGS, "Who publishes, and may again soon, asks whether to serve it."},
     {"keep_watched", (PyCFunction)keep_watched, METH_O, "Whether somebody waits who cannot borrow it: then it is taken back at once."},
     {"stop", (PyCFunction)stop, METH_NOARGS, "It is not served any more."},

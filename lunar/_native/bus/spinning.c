@@ -86,14 +86,17 @@ static bool other_events(int outer_fd, struct pollfd *engines, nfds_t count) {
     return outer_fd >= 0 ? poll(&outer, 1, 0) > 0 : count && poll(engines, count, 0) > 0;
 }
 
-static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns, int outer_fd, struct pollfd *engines,
-                          nfds_t count) {
+static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns, int outer_fd, const Looks *engines) {
     uint64_t next_look = now_ns() + OTHER_EVENTS_NS;
+    if (engines->due_ns < until_ns)
+        until_ns = engines->due_ns;
     for (;;) {
         for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
             for (Py_ssize_t i = 0; i < all->count; i++)
                 if (__atomic_load_n(all->watches[i].word, __ATOMIC_ACQUIRE) != all->watches[i].seen)
                     return true;
+            if (looks_find_input(engines))
+                return false; /* to be served first */
             lunar_cpu_relax();
         }
         if (__atomic_load_n(&waiter->kicked, __ATOMIC_ACQUIRE))
@@ -101,13 +104,13 @@ static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns,
         uint64_t now = now_ns();
         if (now >= until_ns)
             return false;
-        if (count || now >= next_look) {
-            if (other_events(outer_fd, engines, count))
+        if (engines->other_count || now >= next_look) {
+            if (other_events(outer_fd, engines->others, engines->other_count))
                 return false;
             next_look = now + OTHER_EVENTS_NS;
         }
         /* A sample from elsewhere comes through a thread of the transport's, which may share our core. */
-        if (count)
+        if (engines->other_count)
             (void)sched_yield();
     }
 }
@@ -140,10 +143,11 @@ static int spin(Waiter *waiter, Source *single, uint64_t limit_ns, int outer_fd)
         for (Signal *signal = waiter->first; signal && !failed; signal = signal->next)
             failed = watch_source(&all, (Source *)signal->source);
     if (!failed && !(found = waiter_any_ready(waiter, single))) {
-        struct pollfd engines[MOST_PUMPS];
-        nfds_t count = waiter_poll_pumps(waiter, engines);
+        struct pollfd others[MOST_PUMPS];
+        Looks engines = {.others = others};
+        waiter_look_at_pumps(waiter, &engines);
         Py_BEGIN_ALLOW_THREADS;
-        found = spin_unlocked(waiter, &all, start + limit_ns, outer_fd, engines, count);
+        found = spin_unlocked(waiter, &all, start + limit_ns, outer_fd, &engines);
         Py_END_ALLOW_THREADS;
     }
     for (Py_ssize_t i = 0; i < all.count; i++)

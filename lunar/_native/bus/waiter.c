@@ -133,6 +133,8 @@ static int sleep_until(Waiter *waiter, uint64_t deadline_ns) {
     waiter->asleep = 1;
     struct pollfd descriptors[1 + MOST_PUMPS] = {{.fd = waiter->epoll, .events = POLLIN}};
     nfds_t pumps = waiter_poll_pumps(waiter, descriptors + 1);
+    if (!waiter_pumps_may_sleep(waiter, &deadline_ns))
+        deadline_ns = 0;
     Py_BEGIN_ALLOW_THREADS;
     uint64_t now = now_ns();
     struct timespec timeout = {0};
@@ -255,8 +257,9 @@ static PyObject *waiter_spin(Waiter *self, PyObject *const *args, Py_ssize_t cou
 }
 
 static PyObject *waiter_arm(Waiter *self, PyObject *Py_UNUSED(ignored)) {
+    uint64_t until_ns = UINT64_MAX;
     lunar_bell_arm(waiter_bell(self));
-    if (self->kicked || waiter_any_ready(self, NULL)) {
+    if (self->kicked || waiter_any_ready(self, NULL) || !waiter_pumps_may_sleep(self, &until_ns)) {
         lunar_bell_disarm(waiter_bell(self));
         Py_RETURN_FALSE;
     }

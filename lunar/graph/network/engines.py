@@ -85,7 +85,7 @@ class EngineHost:
         self.failed: Callable[[EngineHost, str], object] = _nothing
         self._control, self._bells = control, bells
         try:
-            self._pump = Pump(engine.fileno(), control.fileno(), self.serve)
+            self._pump = Pump(engine.fileno(), control.fileno(), self.serve, engine.native)
         except OSError as error:
             raise from_errno(-(error.errno or errno.EMFILE), "making a timer") from error
         self._dirty: deque[Flushed] = deque()
@@ -101,7 +101,7 @@ class EngineHost:
     def start(self) -> None:
         """Serves the engine from now on. Called in the control thread, as `close` is."""
         self._control.watch(self.engine.fileno(), self._ready)
-        self._control.watch(self._pump.guard_fileno(), lambda _mask: self._pump.reclaim())
+        self._control.watch(self._pump.guard_fileno(), self._reclaim)
         self.serve()
 
     def carry(self) -> None:
@@ -116,6 +116,10 @@ class EngineHost:
 
     def _ready(self, _mask: int) -> None:
         self.serve()
+
+    def _reclaim(self, _mask: int) -> None:
+        self._pump.reclaim()
+        self.serve()  # what is due from now on is for this thread's timers
 
     def serve(self) -> None:
         """Lets the engine do what it has to do now."""

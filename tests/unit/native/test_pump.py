@@ -1,12 +1,14 @@
 """Pumps: what brings samples from elsewhere is served by whoever waits, and nobody else goes short."""
 
 import asyncio
+import ctypes
 import os
 import select
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -413,3 +415,158 @@ def test_it_may_go_while_a_thread_sleeps_on_it(node: lunar.Node, source: Source)
     assert bytes(sub.receive_blocking(5)) == b"x"
     later.join()
     waiting.release_bells()
+
+
+Looking = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)
+Working = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint64))
+
+
+class EngineApi(ctypes.Structure):
+    """`lunar_engine_api`."""
+
+    _fields_ = (
+        ("version", ctypes.c_uint32),
+        ("context", ctypes.c_void_p),
+        ("has_input", Looking),
+        ("work", Working),
+        ("may_sleep", Looking),
+    )
+
+
+class NativeSource(Source):
+    """What it has is seen in memory: its descriptor is never readable."""
+
+    def __init__(self, version: int = 1) -> None:
+        self.has = False
+        self.due_ns = 2**64 - 1
+        self.slept = 0
+        self.worked = 0
+        self.works_for_python = 0
+        self.api = EngineApi(
+            version,
+            None,
+            Looking(lambda _context: self.has),
+            Working(self.work),
+            Looking(self.may_sleep),
+        )
+        new = ctypes.pythonapi.PyCapsule_New
+        new.argtypes, new.restype = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p), ctypes.py_object
+        self.capsule = new(ctypes.addressof(self.api), b"lunar.engine", None)
+        super().__init__()
+        self.pump.close()
+        self.pump = Pump(self.fd, self.watcher.fileno(), self.serve, self.capsule)
+
+    def ring(self) -> None:
+        self.has = True
+
+    def serve(self) -> None:
+        self.works_for_python += 1
+        self.take()
+
+    def work(self, _context: object, due_ns: "ctypes._Pointer[ctypes.c_uint64]") -> int:
+        self.worked += 1
+        self.take()
+        due_ns[0] = self.due_ns
+        return 0
+
+    def take(self) -> None:
+        if self.has:
+            self.has = False
+            self.served += 1
+            self.threads.add(threading.get_ident())
+            self.then()
+
+    def may_sleep(self, _context: object) -> bool:
+        self.slept += 1
+        return not self.has
+
+
+@pytest.fixture
+def native() -> Iterator[NativeSource]:
+    made = NativeSource()
+    yield made
+    made.close()
+
+
+@contextmanager
+def fed(source: Source) -> Iterator[tuple[lunar.Publisher[object], lunar.Subscription[memoryview]]]:
+    with isolated(), lunar.Node("pumped") as node:
+        bells = waiting.acquire_bells()
+        bells.add_pump(source.pump)
+        pub, sub = node.create_publisher(bytes, "pumped"), node.create_subscription(bytes, "pumped")
+        pub.wait_for_subscribers_blocking(timeout_s=5)
+        source.then = lambda: pub.publish_nowait(b"%d" % source.served)
+        yield pub, sub
+        bells.remove_pump(source.pump)
+        waiting.release_bells()
+
+
+def test_an_engine_in_c_is_looked_at_while_somebody_spins(native: NativeSource) -> None:
+    with fed(native) as (_, sub):
+
+        async def main() -> None:
+            for number in range(1, 31):
+                native.ring()
+                assert bytes(await sub.receive()) == b"%d" % number
+
+        lunar.run(main())
+        for number in range(31, 61):
+            native.ring()
+            assert bytes(sub.receive_blocking(5)) == b"%d" % number
+    assert native.threads == {threading.get_ident()}
+    assert native.works_for_python < 5 < native.worked  # Python serves it where the loop has something else to run
+
+
+def test_an_engine_in_c_is_asked_before_somebody_sleeps_and_works_when_it_said(native: NativeSource) -> None:
+    with fed(native) as (_, sub):
+
+        def work(_context: object, due_ns: "ctypes._Pointer[ctypes.c_uint64]") -> int:
+            native.worked += 1
+            if native.worked == 1:
+                due_ns[0] = time.monotonic_ns() + 20_000_000
+            else:
+                due_ns[0] = 2**64 - 1
+                native.then()
+            return 0
+
+        native.api.work = Working(work)
+        started_ns = time.monotonic_ns()
+        native.has = False
+        assert bytes(sub.receive_blocking(5)) == b"0"  # due at once, then in 20 ms
+        assert time.monotonic_ns() - started_ns >= 20_000_000
+        assert native.worked == 2
+        assert native.slept
+
+
+def test_other_work_of_a_loop_does_not_keep_an_engine_in_c_waiting(native: NativeSource) -> None:
+    with fed(native) as (_, sub):
+
+        async def main() -> None:
+            waits = asyncio.create_task(sub.receive())
+            ticks = 0
+            while not waits.done():
+                await asyncio.sleep(0.001)
+                ticks += 1
+                if ticks == 3:
+                    native.due_ns = 0  # always due from the next time on
+                    native.ring()
+            assert bytes(await waits) == b"1"
+
+        lunar.run(main())
+
+
+def test_who_publishes_looks_at_an_engine_in_c(native: NativeSource) -> None:
+    native.pump.lend()
+    native.pump.serve()
+    native.pump.take_back()
+    assert not attended(native)
+    assert not attended(native)
+    native.ring()
+    assert attended(native)
+
+
+def test_an_engine_of_another_version_is_refused() -> None:
+    with pytest.raises(ImportError, match="version 2"):
+        NativeSource(version=2)
+    with pytest.raises(ValueError, match="invalid PyCapsule"):
+        Pump(0, 0, int, object())

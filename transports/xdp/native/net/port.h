@@ -39,7 +39,8 @@ typedef struct {
     bool (*has_input)(lunar_port *port);
 
     /* Where to write the payload of one datagram, and how long it may be; NULL: no room now, `fd` tells when there is
-     * (or a later call does).  One at a time: `commit` or `cancel` is next. */
+     * (or a later call does); with `*room_bytes` 0: never to this destination.  One at a time: `commit` or `cancel` is
+     * next. */
     uint8_t *(*begin)(lunar_port *port, const lunar_destination *to, uint32_t *room_bytes);
     /* Send it: at the latest with the next `flush`.  `transmit_ns` (TAI) is kept where the backend can, 0: now. */
     void (*commit)(lunar_port *port, uint32_t size_bytes, uint64_t transmit_ns);
@@ -59,6 +60,8 @@ struct lunar_port {
     uint64_t received, received_bytes, sent, sent_bytes; /* datagrams and their payload */
     uint64_t rejected;    /* frames that were no datagram for us after all */
     uint64_t dropped;     /* that the kernel or the NIC says it has dropped for want of room here */
+    uint64_t unsent;      /* committed, and given up: the kernel would not take them */
+    uint32_t largest_bytes; /* the longest payload that it can receive */
 };
 
 #endif

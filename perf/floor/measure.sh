@@ -51,6 +51,7 @@ for repeat in $(seq "${REPEATS:-3}"); do
         run xdp_floor ping pong --size $size --count "$rounds"
         run port_floor ping pong --size $size --count "$rounds"
         run udp_floor ping pong --size $size --count "$rounds"
+        run udp_floor ping pong --size $size --count "$rounds" --backend unconnected
         run port_floor ping pong --size $size --count "$rounds" --backend udp
     done
 done

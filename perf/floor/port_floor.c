@@ -49,7 +49,7 @@ static void ping(lunar_port *port, const lunar_destination *to, const floor_opti
         port->kind->release(port);
         times_ns[round] = now_ns() - start;
     }
-    print_times(options, "port_floor ping", times_ns);
+    print_times(options, strcmp(options->backend, "udp") ? "port_floor ping xdp" : "port_floor ping udp", times_ns);
     free(times_ns);
 }
 
@@ -79,7 +79,7 @@ static void flood(lunar_port *port, const lunar_destination *to, const floor_opt
         if (sent % 1024 < options->burst)
             now = now_ns();
     }
-    print_rate(options, "port_floor flood", port->sent, port->unsent, now_ns() - start);
+    print_rate(options, strcmp(options->backend, "udp") ? "port_floor flood xdp" : "port_floor flood udp", port->sent, port->unsent, now_ns() - start);
 }
 
 static void sink(lunar_port *port, const floor_options *options) {
@@ -99,7 +99,7 @@ static void sink(lunar_port *port, const floor_options *options) {
         }
     }
     (void)port->kind->prepare_sleep(port); /* asks how many were dropped */
-    print_rate(options, "port_floor sink", received, port->dropped, last - first);
+    print_rate(options, strcmp(options->backend, "udp") ? "port_floor sink xdp" : "port_floor sink udp", received, port->dropped, last - first);
 }
 
 int main(int count, char **arguments) {

@@ -54,7 +54,7 @@ typedef struct {
     int socket;
     uint8_t family;
     uint32_t interface;
-    bool gso, starved, watches_tx;
+    bool offload, gso, gro, starved, watches_tx;
     int error;                     /* found by `has_input`, to be told by `receive` */
     uint32_t overflow;             /* the kernel's count of drops, modulo 2^32 */
 
@@ -111,23 +111,43 @@ static void read_control(udp *self, uint32_t slot) {
     }
 }
 
-/* What is there, into free slots: as many as came at once the last time, and one more time that. */
-static void fetch(udp *self) {
-    if (self->cursor == self->filled && !self->held)
-        self->cursor = self->filled = 0;
-    uint32_t room = SLOTS - self->filled, batch = self->batch < room ? self->batch : room;
+/* One, into the next slot, by the cheapest call there is: polled until something comes, it is most of a round trip. */
+static int fetch_one(udp *self) {
+    uint32_t slot = self->filled;
+    socklen_t size_bytes = sizeof(address);
+    ssize_t got = recvfrom(self->socket, self->received_at[slot].iov_base, SLOT_BYTES, MSG_DONTWAIT,
+                           &self->senders[slot].any, &size_bytes);
+    if (got < 0)
+        return -1;
+    self->received[slot].msg_len = self->segment_bytes[slot] = (uint32_t)got;
+    return 1;
+}
+
+static int fetch_many(udp *self, uint32_t batch) {
     struct mmsghdr *into = self->received + self->filled;
-    if (!batch)
-        return;
     for (uint32_t i = 0; i < batch; i++) {
         into[i].msg_hdr.msg_namelen = sizeof(address);
         into[i].msg_hdr.msg_controllen = sizeof(control);
     }
     int got = recvmmsg(self->socket, into, batch, MSG_DONTWAIT, NULL);
-    if (got < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNREFUSED && errno != EHOSTUNREACH)
-        self->error = -errno;
     for (int i = 0; i < got; i++)
         read_control(self, self->filled + (uint32_t)i);
+    return got;
+}
+
+/* What is there, into free slots: as many as came at once the last time, and one more time that.  Joining is asked for when
+ * they have come that fast for the first time, because after that they must all be received with what says so. */
+static void fetch(udp *self) {
+    if (self->cursor == self->filled && !self->held)
+        self->cursor = self->filled = 0;
+    uint32_t room = SLOTS - self->filled, batch = self->batch < room ? self->batch : room;
+    if (!batch)
+        return;
+    int got = batch == 1 && !self->gro ? fetch_one(self) : fetch_many(self, batch), on = 1;
+    if (got < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNREFUSED && errno != EHOSTUNREACH)
+        self->error = -errno;
+    if (got == SLOTS && self->offload && !self->gro)
+        self->gro = setsockopt(self->socket, SOL_UDP, UDP_GRO, &on, sizeof on) == 0;
     self->filled += got > 0 ? (uint32_t)got : 0;
     self->batch = got == (int)batch ? (2 * batch < SLOTS ? 2 * batch : SLOTS) : got > 0 ? (uint32_t)got : 1;
 }
@@ -273,8 +293,12 @@ static int send_runs(udp *self) {
         describe_run(self, &first[count], &messages[count], &bytes[count], &said[count]);
     }
     set_priority(self, first->to.priority);
-    int sent = count == 1 ? (sendmsg(self->socket, &messages->msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 1)
-                          : sendmmsg(self->socket, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+    int sent;
+    if (count == 1 && first->count == 1)
+        sent = sendto(self->socket, bytes->iov_base, bytes->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL, &first->address.any,
+                      address_bytes(self)) < 0 ? -1 : 1;
+    else
+        sent = sendmmsg(self->socket, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0)
         return -errno;
     for (int i = 0; i < sent; i++) {
@@ -432,7 +456,7 @@ static void set_options(udp *self, const lunar_socket_options *options) {
         return;
     int none = 0;
     self->gso = setsockopt(fd, SOL_UDP, UDP_SEGMENT, &none, sizeof none) == 0;
-    set_option(fd, SOL_UDP, UDP_GRO, on);
+    self->offload = true;
 }
 
 static int bind_it(udp *self, const lunar_socket_options *options) {

@@ -185,6 +185,21 @@ static void it_goes_with_its_owner(void) {
     close(pipes[1]);
 }
 
+/* Whoever lacks a capability is told which one. */
+static void without_privilege(void) {
+    pid_t user = fork();
+    if (user == 0) {
+        lunar_reason reason = {""};
+        CHECK(setresuid(65534, 65534, 65534) == 0);
+        CHECK(lunar_filter_probe(&reason) == -EPERM && strstr(reason.text, "CAP_NET_RAW"));
+        lunar_filter filter;
+        CHECK(lunar_filter_load(&filter, PORT, 1, false, &reason) == -EPERM && strstr(reason.text, "CAP_BPF"));
+        _exit(0);
+    }
+    int status;
+    CHECK(user > 0 && waitpid(user, &status, 0) == user && status == 0);
+}
+
 int main(void) {
     lunar_reason reason;
     if (!lab_enter("filter"))
@@ -201,6 +216,7 @@ int main(void) {
     how_it_is_attached();
     with_a_large_mtu();
     it_goes_with_its_owner();
+    without_privilege();
     printf("filter: ok\n");
     return 0;
 }

@@ -106,6 +106,16 @@ int lunar_bpf_program_by_id(uint32_t id) {
     return bpf_call(BPF_PROG_GET_FD_BY_ID, &attributes);
 }
 
+int lunar_bpf_next_program(uint32_t *id) {
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.start_id = *id;
+    int answer = bpf_call(BPF_PROG_GET_NEXT_ID, &attributes);
+    if (answer == 0)
+        *id = attributes.next_id;
+    return answer;
+}
+
 int lunar_bpf_try(int program, const void *frame, uint32_t size_bytes) {
     union bpf_attr attributes;
     memset(&attributes, 0, sizeof attributes);

@@ -27,6 +27,9 @@ int lunar_bpf_knows_links(void);
 int lunar_bpf_program(int program, char name[LUNAR_BPF_NAME_BYTES], uint32_t *id);
 int lunar_bpf_program_by_id(uint32_t id);
 
+/* The id after this one of all programs that this machine has loaded; -ENOENT after the last one. */
+int lunar_bpf_next_program(uint32_t *id);
+
 /* Run a loaded program on a frame in memory; what it returns. */
 int lunar_bpf_try(int program, const void *frame, uint32_t size_bytes);
 

@@ -13,6 +13,9 @@
 #define set_up udp_set_up
 #define bind_it udp_bind_it
 #define make_memory udp_make_memory
+#define watch udp_watch
+#define look udp_look
+#define LOOKS_AWAKE UDP_LOOKS_AWAKE
 #include "../../transports/xdp/native/net/socket.c"
 #undef set_up
 
@@ -182,6 +185,26 @@ static void a_destination_that_is_none(const subject *of) {
         CHECK(near.port->kind->flush(near.port) == 0);
     }
     near.port->kind->close(near.port);
+}
+
+/* Also after a long time awake, and again; and nothing is readable when there is nothing. */
+static void asleep_and_awake(const subject *of) {
+    end near = open_end(of, "near"), far = open_end(of, "far");
+    lunar_datagram datagram;
+    for (uint64_t round = 0; round < 5; round++) {
+        struct pollfd ear = {.fd = far.port->fd, .events = POLLIN};
+        for (int i = 0; i < 10000; i++)
+            CHECK(!far.port->kind->has_input(far.port));
+        CHECK(far.port->kind->prepare_sleep(far.port) && poll(&ear, 1, 0) == 0);
+        CHECK(put(near.port, &far.self, round, 64) && near.port->kind->flush(near.port) == 0);
+        CHECK(poll(&ear, 1, PATIENCE_MS) == 1);
+        CHECK(far.port->kind->has_input(far.port) && !far.port->kind->prepare_sleep(far.port));
+        CHECK(far.port->kind->receive(far.port, &datagram, 1) == 1);
+        far.port->kind->release(far.port);
+        CHECK(far.port->kind->prepare_sleep(far.port) && poll(&ear, 1, 0) == 0);
+    }
+    near.port->kind->close(near.port);
+    far.port->kind->close(far.port);
 }
 
 /* Who does not receive loses, and learns how many. */
@@ -365,6 +388,7 @@ int main(void) {
         there_and_back(of);
         a_mixture(of);
         a_destination_that_is_none(of);
+        asleep_and_awake(of);
         if (!of->udp || of->no_offload) /* what the kernel has joined it counts as one */
             what_is_dropped_is_counted(of);
         if (of->udp)

@@ -55,7 +55,7 @@ typedef struct {
 
 struct lunar_port {
     const lunar_port_kind *kind;
-    int fd;               /* readable when something has come; -1 in tests */
+    int fd;               /* readable when something has come, after `prepare_sleep`; -1 in tests */
     uint16_t port;        /* UDP, host order: where it receives */
     uint64_t received, received_bytes, sent, sent_bytes; /* datagrams and their payload */
     uint64_t rejected;    /* frames that were no datagram for us after all */

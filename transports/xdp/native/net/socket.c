@@ -29,6 +29,7 @@ enum {
     MOST_SEGMENTS = 64,      /* that all kernels with UDP_SEGMENT take */
     MOST_BYTES = 65507,      /* of one datagram, and of one run */
     CONTROL_BYTES = 64,
+    LOOKS_AWAKE = 256,       /* without going to sleep: some ten microseconds */
 };
 
 typedef union {
@@ -54,7 +55,9 @@ typedef struct {
     int socket;
     uint8_t family;
     uint32_t interface;
-    bool offload, gso, gro, starved, watches_tx;
+    bool offload, gso, gro, starved;
+    bool watched, watches_tx;      /* by the epoll instance */
+    uint32_t looks;                /* for input, since it last prepared to sleep */
     int error;                     /* found by `has_input`, to be told by `receive` */
     uint32_t overflow;             /* the kernel's count of drops, modulo 2^32 */
 
@@ -75,6 +78,26 @@ typedef struct {
     lunar_destination to;          /* of the one that is being written */
     run runs[RUNS];
 } udp;
+
+/* ---- sleeping: only who sleeps has the epoll instance watch the socket, because the kernel wakes what watches for each
+ * datagram, and its sender pays for that */
+
+static void watch(udp *self) {
+    struct epoll_event event = {.events = EPOLLIN | (self->starved ? EPOLLOUT : 0)};
+    self->looks = 0;
+    if (self->watched && self->watches_tx == self->starved)
+        return;
+    (void)epoll_ctl(self->port.fd, self->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, self->socket, &event);
+    self->watches_tx = self->starved;
+    self->watched = true;
+}
+
+static inline void look(udp *self) {
+    if (self->watched && ++self->looks > LOOKS_AWAKE) {
+        (void)epoll_ctl(self->port.fd, EPOLL_CTL_DEL, self->socket, NULL);
+        self->watched = false;
+    }
+}
 
 /* ---- receiving */
 
@@ -154,6 +177,7 @@ static void fetch(udp *self) {
 
 static bool udp_has_input(lunar_port *port) {
     udp *self = (udp *)port;
+    look(self);
     if (self->cursor == self->filled && !self->error)
         fetch(self);
     return self->cursor != self->filled || self->error;
@@ -383,15 +407,11 @@ static void udp_commit(lunar_port *port, uint32_t size_bytes, uint64_t transmit_
 
 static void udp_cancel(lunar_port *port) { (void)port; }
 
-/* ---- sleeping, opening, closing */
+/* ---- before sleep, opening, closing */
 
 static bool udp_prepare_sleep(lunar_port *port) {
     udp *self = (udp *)port;
-    if (self->watches_tx != self->starved) {
-        struct epoll_event event = {.events = EPOLLIN | (self->starved ? EPOLLOUT : 0)};
-        if (epoll_ctl(port->fd, EPOLL_CTL_MOD, self->socket, &event) == 0)
-            self->watches_tx = self->starved;
-    }
+    watch(self);
     ask_dropped(self); /* the last ones may be followed by none that would tell */
     return !udp_has_input(port);
 }
@@ -487,9 +507,8 @@ static int set_up(udp *self, const lunar_socket_options *options, lunar_reason *
     set_options(self, options);
     if ((error = make_memory(self)))
         return lunar_reason_give(reason, error, "no memory for datagrams: %s", strerror(-error));
-    struct epoll_event event = {.events = EPOLLIN};
     self->port.fd = epoll_create1(EPOLL_CLOEXEC);
-    if (self->port.fd < 0 || epoll_ctl(self->port.fd, EPOLL_CTL_ADD, self->socket, &event))
+    if (self->port.fd < 0)
         return lunar_reason_give(reason, -errno, "epoll: %s", strerror(errno));
     return 0;
 }

@@ -16,6 +16,7 @@ enum {
     REFILL_FRAMES = 64,      /* given back together */
     RECLAIM_FRAMES = 32,     /* sent, before we look which ones are done */
     MOST_QUEUES = 256,
+    LOOKS_AWAKE = 4096,      /* without going to sleep: some ten microseconds */
 };
 
 static const uint8_t NO_ADDRESS[16];
@@ -36,11 +37,38 @@ typedef struct {
     uint32_t free_count, tx_frames;
     bool starved; /* `begin` found none, and nobody has since */
     bool behind;  /* the kernel has not taken all that it was told of */
-    bool watches_tx;
+    bool watched, watches_tx; /* by the epoll instance */
+    uint32_t looks;           /* for input, since it last prepared to sleep */
     int gone;     /* negative errno, for ever */
     template *open; /* between `begin` and `commit` */
     template templates[TEMPLATES];
 } xsk;
+
+/* ---- sleeping: only who sleeps has the epoll instance watch the sockets, because the kernel wakes what watches for each batch
+ * of frames, and its sender pays for that */
+
+static void watch(xsk *self) {
+    struct epoll_event event = {.events = EPOLLIN};
+    struct epoll_event first = {.events = EPOLLIN | (self->starved ? EPOLLOUT : 0)}; /* a full TX ring too, if it was */
+    self->looks = 0;
+    if (self->watched && self->watches_tx != self->starved)
+        (void)epoll_ctl(self->port.fd, EPOLL_CTL_MOD, self->queues->fd, &first);
+    for (uint32_t i = 0; !self->watched && i < self->queue_count; i++)
+        (void)epoll_ctl(self->port.fd, EPOLL_CTL_ADD, self->queues[i].fd, i ? &event : &first);
+    self->watches_tx = self->starved;
+    self->watched = true;
+}
+
+static void unwatch(xsk *self) {
+    for (uint32_t i = 0; i < self->queue_count; i++)
+        (void)epoll_ctl(self->port.fd, EPOLL_CTL_DEL, self->queues[i].fd, NULL);
+    self->watched = false;
+}
+
+static inline void look(xsk *self) {
+    if (self->watched && ++self->looks > LOOKS_AWAKE)
+        unwatch(self);
+}
 
 /* ---- receiving */
 
@@ -67,6 +95,7 @@ static int xsk_receive(lunar_port *port, lunar_datagram *datagrams, int most) {
     int count = 0;
     if (self->gone)
         return self->gone;
+    look(self);
     /* Begins with another queue each time, or the first one's peers could starve the others'. */
     uint32_t at = self->next_queue;
     for (uint32_t i = 0; i < self->queue_count && count < most; i++) {
@@ -90,6 +119,7 @@ static void xsk_release(lunar_port *port) {
 
 static bool xsk_has_input(lunar_port *port) {
     xsk *self = (xsk *)port;
+    look(self);
     for (uint32_t i = 0; i < self->queue_count; i++)
         if (lunar_ring_waiting(&self->queues[i].rx))
             return true;
@@ -192,16 +222,7 @@ static void xsk_commit(lunar_port *port, uint32_t size_bytes, uint64_t transmit_
 
 static void xsk_cancel(lunar_port *port) { ((xsk *)port)->open = NULL; }
 
-/* ---- sleeping, opening, closing */
-
-/* A full TX ring is waited for only by who has found it so. */
-static void watch_tx(xsk *self) {
-    if (self->watches_tx == self->starved)
-        return;
-    struct epoll_event event = {.events = EPOLLIN | (self->starved ? EPOLLOUT : 0)};
-    if (epoll_ctl(self->port.fd, EPOLL_CTL_MOD, self->queues->fd, &event) == 0)
-        self->watches_tx = self->starved;
-}
+/* ---- before sleep, opening, closing */
 
 static bool xsk_prepare_sleep(lunar_port *port) {
     xsk *self = (xsk *)port;
@@ -218,7 +239,7 @@ static bool xsk_prepare_sleep(lunar_port *port) {
     if (self->starved)
         reclaim(self);
     lunar_xsk_refresh(port);
-    watch_tx(self);
+    watch(self);
     return !xsk_has_input(port) && !self->gone;
 }
 
@@ -265,15 +286,12 @@ static int open_queues(xsk *self, const lunar_xsk_options *options, lunar_reason
     uint32_t room = each.frame_bytes - KERNEL_HEADROOM - LINK_BYTES;
     self->port.largest_bytes = (self->interface.mtu < room ? self->interface.mtu : room) - lunar_frame_overhead(4);
     for (uint32_t queue = 0; queue < self->interface.queues; queue++) {
-        struct epoll_event event = {.events = EPOLLIN};
         each.queue = queue;
         each.tx_frames = queue ? 0 : self->tx_frames;
         int error = lunar_xsk_queue_open(&self->queues[queue], &each, reason);
         if (error)
             return error;
         self->queue_count = queue + 1;
-        if (epoll_ctl(self->port.fd, EPOLL_CTL_ADD, self->queues[queue].fd, &event))
-            return lunar_reason_give(reason, -errno, "epoll: %s", strerror(errno));
         if ((error = lunar_filter_serve(&self->filter, queue, self->queues[queue].fd)))
             return lunar_reason_give(reason, error, "the filter takes no socket for queue %u: %s", queue, strerror(-error));
     }

@@ -107,30 +107,24 @@ static int tell_who_is_there(uint32_t interface_index, int error, lunar_reason *
                              *name ? name : "without a name", id);
 }
 
-/* One mode, with frames in several buffers where it has to be: native mode refuses a large MTU otherwise. */
+/* One mode.  As a program that takes frames in several buffers, although ours needs only the first one: drivers refuse
+ * others with a large MTU, refuse to raise the MTU as long as one is there, or take offloads away from all other traffic.
+ * Kernels before 5.18 know no such programs. */
 static int attach(lunar_filter *filter, const lunar_interface *interface, uint16_t port, bool native,
                   lunar_reason *reason) {
-    int error = 0;
-    for (int frags = 0; frags < 2; frags++) {
-        if (frags && !native)
-            break;
-        int refused = lunar_filter_load(filter, port, interface->queues, frags, frags ? NULL : reason);
-        if (refused && frags)
-            break; /* this kernel has none: the first refusal stands */
-        if (refused)
-            return refused;
-        filter->link = lunar_bpf_link(filter->program, interface->index, native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-        if (filter->link >= 0) {
-            filter->native = native;
-            return 0;
-        }
-        error = filter->link;
-        lunar_filter_close(filter);
-        if (error == -EBUSY || error == -EEXIST)
-            return tell_who_is_there(interface->index, error, reason);
-        if (error == -EOPNOTSUPP || error == -ENODEV || error == -EPERM)
-            break;
+    if (lunar_filter_load(filter, port, interface->queues, true, NULL)) {
+        int error = lunar_filter_load(filter, port, interface->queues, false, reason);
+        if (error)
+            return error;
     }
+    filter->link = lunar_bpf_link(filter->program, interface->index, native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
+    filter->native = native;
+    if (filter->link >= 0)
+        return 0;
+    int error = filter->link;
+    lunar_filter_close(filter);
+    if (error == -EBUSY || error == -EEXIST)
+        return tell_who_is_there(interface->index, error, reason);
     return lunar_reason_give(reason, error, "%s takes no XDP program in %s mode: %s", interface->name,
                              native ? "native" : "generic", strerror(-error));
 }

@@ -5,7 +5,7 @@
  * more.  An interface takes one program: if there is another one already, its name and id are told (-EBUSY).  Ours are
  * called `lunar_<process id>`, so that one can see whose they are.
  *
- * Kernel: 5.9 for links; 5.18 for frames in several buffers, which native mode may need with a large MTU.
+ * Kernel: 5.9 for links; 5.18 for native mode with a large MTU.
  */
 #ifndef LUNAR_XDP_FILTER_H
 #define LUNAR_XDP_FILTER_H

@@ -1,6 +1,7 @@
 """The ports of the accelerated path between two hosts: programs in C, one on each, driven by a line at a time."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -191,6 +192,22 @@ def test_nothing_is_left_of_an_owner_that_is_killed(
     assert far.open(mode)[0] == "ok"  # its queue is free
     assert near.send(far.host) == ["ok", "1", "0"]
     assert far.ask("receive 1") == ["ok", "1", "0"]
+
+
+@pytest.mark.faults
+def test_killed_at_any_moment(hosts: testing.Hosts, path: Path, rounds: Callable[[int, int], int]) -> None:
+    """Also in the middle of opening: the next one has the interface, at once."""
+    delays = random.Random(7)
+    for _ in range(rounds(10, 300)):
+        owner = Program(hosts[0], path)
+        assert owner.process.stdin is not None
+        owner.process.stdin.write(f"open xdp eth0 {hosts[0].address} {PORT} best\n".encode())
+        owner.process.stdin.flush()
+        time.sleep(delays.uniform(0, 0.02))
+        owner.process.kill()
+        owner.process.wait()
+        assert not has_program(hosts[0])
+    assert Program(hosts[0], path).open("native")[:2] == ["ok", "native"]
 
 
 def test_who_has_the_interface_is_told(near: Program, hosts: testing.Hosts, path: Path) -> None:

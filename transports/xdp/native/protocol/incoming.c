@@ -236,6 +236,15 @@ static void take_heard(lunar_xdp_incoming *in, uint32_t life) {
         lunar_stream_bury(&in->stream);
 }
 
+static void take_call(lunar_xdp_incoming *in, uint32_t origin) {
+    if (in->state == LUNAR_INCOMING_OPENING) {
+        in->interval_ns = OPEN_FIRST_NS;
+        arm(in, 0);
+    } else if (in->state == LUNAR_INCOMING_RUNNING && (int32_t)(origin - in->origin) > 0) {
+        other_end_closed(in, "the publisher's side opened the stream anew");
+    }
+}
+
 static void take_data(lunar_xdp_incoming *in, const lunar_wire_record *record, const lunar_wire_data *data) {
     if (in->state != LUNAR_INCOMING_RUNNING || record->epoch != (uint8_t)in->epoch)
         in->stream.engine->statistics.stale++;
@@ -276,11 +285,8 @@ void lunar_incoming_take(lunar_xdp_incoming *in, const lunar_wire_record *record
         take_close(in, number, reason);
     } else if (record->kind == LUNAR_WIRE_LEAVE_HEARD && lunar_wire_get_heard(record, &number)) {
         take_heard(in, number);
-    } else if (record->kind == LUNAR_WIRE_CALL && record->size_bytes == LUNAR_WIRE_RECORD_BYTES) {
-        if (in->state == LUNAR_INCOMING_OPENING) {
-            in->interval_ns = OPEN_FIRST_NS;
-            arm(in, 0);
-        }
+    } else if (record->kind == LUNAR_WIRE_CALL && lunar_wire_get_heard(record, &number)) {
+        take_call(in, number);
     } else {
         in->stream.engine->statistics.malformed++;
         lunar_incoming_fault(in, "a record that the stream cannot have");

@@ -5,9 +5,10 @@
 
 #define ASK_LAST_NS (100 * LUNAR_MS)
 #define CALL_FIRST_NS (10 * LUNAR_MS)
+#define CALL_LAST_NS (5000 * LUNAR_MS)
 #define TALLY_FIRST_NS (10 * LUNAR_MS)
 
-enum { CALLS = 3, TALLIES = 3, BURST_PARTS = 128, MOST_GRANTED = 1 << 16 };
+enum { TALLIES = 3, BURST_PARTS = 128 };
 
 static void arm_by(lunar_xdp_outgoing *out, uint64_t due_ns) {
     lunar_timers_by(&out->stream.engine->timers, &out->stream.timer, due_ns);
@@ -75,7 +76,6 @@ static void leave_other_end(lunar_xdp_outgoing *out, const char *reason) {
     bool told = out->was_told && out->state != LUNAR_OUTGOING_CUT_OFF;
     out->state = LUNAR_OUTGOING_WAITING;
     out->was_told = out->wanted = false;
-    out->calls = CALLS;
     if (told)
         out->host->disconnected(out->context, reason);
 }
@@ -243,18 +243,18 @@ static void close_again(lunar_xdp_outgoing *out) {
     arm_by(out, out->stream.engine->now_ns + (LUNAR_CLOSE_NS << out->stream.closes++));
 }
 
+/* The other end opens the stream by itself, but may have grown slow at it, or take an earlier sender's for this one. */
 static void call(lunar_xdp_outgoing *out) {
     lunar_xdp_engine *engine = out->stream.engine;
-    if (out->calls == CALLS)
-        return;
-    uint8_t *at = lunar_outbox_reserve(engine, out->stream.peer, LUNAR_WIRE_RECORD_BYTES, 0);
+    if (out->life)
+        return; /* it knows that this sender is there */
+    uint8_t *at = lunar_outbox_reserve(engine, out->stream.peer, LUNAR_WIRE_HEARD_BYTES, 0);
     if (at)
-        lunar_wire_put_record(at, LUNAR_WIRE_CALL, 0, LUNAR_WIRE_RECORD_BYTES, out->stream.other_token);
-    uint64_t after_ns = CALL_FIRST_NS;
-    for (uint8_t i = 0; i < out->calls; i++)
-        after_ns *= 10;
-    if (++out->calls < CALLS)
-        arm_by(out, engine->now_ns + after_ns);
+        lunar_wire_put_heard(at, LUNAR_WIRE_CALL, out->stream.other_token, out->origin);
+    out->interval_ns = out->interval_ns ? 10 * out->interval_ns : CALL_FIRST_NS;
+    if (out->interval_ns > CALL_LAST_NS)
+        out->interval_ns = CALL_LAST_NS;
+    arm_by(out, engine->now_ns + out->interval_ns);
 }
 
 void lunar_outgoing_on_timer(lunar_xdp_outgoing *out) {

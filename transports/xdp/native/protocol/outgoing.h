@@ -43,7 +43,7 @@ struct lunar_xdp_outgoing {
     void *context;
     uint8_t state;
     bool start_heard, wanted, ready, was_told, is_timing;
-    uint8_t calls, tallies; /* records sent of these kinds, in a row */
+    uint8_t tallies; /* sent in a row */
     TAILQ_ENTRY(lunar_xdp_outgoing) in_ready;
     uint32_t life, origin, epoch;
     uint32_t kept_life; /* that what is kept was meant for */

@@ -24,7 +24,7 @@ enum {
     LUNAR_WIRE_POLL_BYTES = 16,
     LUNAR_WIRE_TALLY_BYTES = 28,
     LUNAR_WIRE_CLOSE_BYTES = 20,
-    LUNAR_WIRE_HEARD_BYTES = 16,
+    LUNAR_WIRE_HEARD_BYTES = 16, /* CALL too */
     LUNAR_WIRE_OPEN_BYTES = 28,
     LUNAR_WIRE_ACK_BYTES = 40, /* without ranges */
     LUNAR_WIRE_RANGE_BYTES = 8,
@@ -39,7 +39,7 @@ enum {
     LUNAR_WIRE_TALLY = 0x04,
     LUNAR_WIRE_CLOSE = 0x05,       /* the publisher's side closes */
     LUNAR_WIRE_LEAVE_HEARD = 0x06, /* answers LEAVE */
-    LUNAR_WIRE_CALL = 0x07,        /* asks for an OPEN; nothing but the head */
+    LUNAR_WIRE_CALL = 0x07,        /* asks for an OPEN */
     LUNAR_WIRE_OPEN = 0x81,
     LUNAR_WIRE_ACK = 0x82,
     LUNAR_WIRE_LEAVE = 0x85,       /* the subscriber's side closes */

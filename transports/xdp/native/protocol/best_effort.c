@@ -193,6 +193,8 @@ void lunar_best_effort_take(lunar_xdp_incoming *in, const lunar_wire_data *data)
 }
 
 void lunar_best_effort_tally(lunar_xdp_incoming *in, const lunar_wire_tally *tally) {
+    if (in->lost)
+        report(in); /* an earlier report may be lost itself */
     if ((int32_t)(tally->end - in->next) < 0 || tally->last_sequence < in->sequence || in->held)
         return; /* overtaken */
     in->next = in->edge = tally->end;

@@ -54,7 +54,7 @@ void lunar_timers_arm(lunar_timers *timers, lunar_timer *timer, uint64_t due_ns)
 }
 
 lunar_timer *lunar_timers_take(lunar_timers *timers, uint64_t now_ns) {
-    if (lunar_timers_due(timers) > now_ns)
+    if (!timers->count || timers->heap[1]->due_ns > now_ns)
         return NULL;
     lunar_timer *first = timers->heap[1];
     lunar_timers_disarm(timers, first);

@@ -21,6 +21,8 @@ NATIVE := $(CORE_C) $(sort $(wildcard lunar/_native/*/*.h lunar/_native/bus/*.c 
 	transports/*/native/*))
 # The set itself, so that a removed source rebuilds as well.
 NATIVE_LIST := build/native-sources
+# The engine of the accelerated path: linked into the tests that are named after it.
+PROTOCOL_C := $(sort $(wildcard transports/xdp/native/protocol/*.c))
 C_TESTS := $(patsubst tests/native/%.c,%,$(sort $(wildcard tests/native/test_*.c)))
 
 TESTS ?= tests
@@ -114,6 +116,10 @@ $(SAN)/test_%: tests/native/test_%.c $(NATIVE) $(wildcard tests/native/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(C_DIALECT) $(C_WARNINGS) $(C_INCLUDES) -g $(C_FLAGS_$(SANITIZER)) \
 		$< $(CORE_C) -pthread -o $@
+
+$(SAN)/test_xdp_protocol_%: tests/native/test_xdp_protocol_%.c $(wildcard tests/native/*.h transports/xdp/native/*/*.h) $(PROTOCOL_C)
+	@mkdir -p $(@D)
+	$(CC) $(C_DIALECT) $(C_WARNINGS) $(C_INCLUDES) -g $(C_FLAGS_$(SANITIZER)) $< $(PROTOCOL_C) -o $@
 
 # Children inherit the preload, so every process of a test runs the instrumented core. CPython frees nothing at exit:
 # no leak check. Its own allocator would hide overruns from ASan: malloc instead.

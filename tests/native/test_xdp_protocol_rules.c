@@ -1,8 +1,8 @@
 /* The accelerated path's formats, tokens, and what becomes of who breaks its rules. */
-#include "assembly.h"
-#include "table.h"
-#include "timers.h"
-#include "token.h"
+#include "../../transports/xdp/native/protocol/assembly.h"
+#include "../../transports/xdp/native/protocol/table.h"
+#include "../../transports/xdp/native/protocol/timers.h"
+#include "../../transports/xdp/native/protocol/token.h"
 #include "xdp_pair.h"
 
 static void siphash_is_siphash(void) {

@@ -1,0 +1,4 @@
+"""The accelerated transport, `xdp`: one protocol between hosts over AF_XDP, and over plain UDP where that cannot be.
+
+`settings` (what is configured and announced) and `tokens` (the secrets of a stream) are pure.
+"""

@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := .
 CORE_C := $(sort $(wildcard lunar/_native/core/*.c))
 NATIVE := $(CORE_C) $(sort $(wildcard lunar/_native/*/*.h lunar/_native/bus/*.c lunar/_native/codec/*.c lunar/_native/build_control.py \
-	transports/*/native/*))
+	transports/*/native/*.[ch] transports/*/native/*/*.[ch]))
 # The set itself, so that a removed source rebuilds as well.
 NATIVE_LIST := build/native-sources
 # The engine of the accelerated path: linked into the tests that are named after it.

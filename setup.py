@@ -6,8 +6,8 @@ Three modules come out of the C core in ``lunar/_native``:
 * ``lunar._native._codec``, another: FlatBuffers, written in place and read without a copy;
 * ``lunar._native._control``, through cffi in API mode: everything else.
 
-Two more belong to transports: ``lunar_dds._cdr``, what is done once per sample, and ``lunar_zmq._frames``, which hands
-frames to libzmq.
+Three more belong to transports: ``lunar_dds._cdr``, what is done once per sample, ``lunar_zmq._frames``, which hands
+frames to libzmq, and ``lunar_xdp._xdp``, the protocol and the ports of the accelerated path.
 
 Environment variables read by a build:
 
@@ -25,7 +25,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("lunar/_native")
-DDS, ZMQ = Path("transports/dds/native"), Path("transports/zmq/native")
+DDS, XDP, ZMQ = (Path("transports") / name / "native" for name in ("dds", "xdp", "zmq"))
 INCLUDE_DIRS = [str(NATIVE / "core"), str(NATIVE / "bus"), str(NATIVE / "codec")]
 CONTROL_BUILDER = NATIVE / "build_control.py"
 
@@ -61,7 +61,7 @@ class BuildNative(build_ext):
         """Build one module; a changed header rebuilds it."""
         ext.extra_compile_args = [*compile_args(), *ext.extra_compile_args]
         ext.include_dirs = [*INCLUDE_DIRS, *ext.include_dirs]
-        ext.depends = [*ext.depends, *sorted(map(str, (*NATIVE.glob("*/*.h"), *DDS.glob("*.h"))))]
+        ext.depends = [*ext.depends, *sorted(map(str, (*NATIVE.glob("*/*.h"), *DDS.glob("*.h"), *XDP.glob("*/*.h"))))]
         if SANITIZE:
             ext.extra_link_args = [*ext.extra_link_args, f"-fsanitize={SANITIZE}"]
         if ext.name.endswith("._control"):
@@ -88,6 +88,7 @@ def extensions() -> list[Extension]:
         for name, those in folders.items()
     }
     sources["lunar_dds._cdr"] = sorted(DDS.glob("*.c"))
+    sources["lunar_xdp._xdp"] = sorted(XDP.glob("*/*.c"))
     sources["lunar_zmq._frames"] = sorted(ZMQ.glob("*.c"))
     return [
         Extension(name, list(map(str, paths)), define_macros=macros, py_limited_api=ABI3)

@@ -71,9 +71,8 @@ class _SpinningSelector(selectors.EpollSelector):
         pumps = list(self._pumps.values())
         for pump in pumps:
             pump.lend()
-            due_s = pump.due_in_s()
-            if due_s is not None and (timeout is None or due_s < timeout):
-                timeout = due_s
+        if (self.waiter is None or not self.waiter.pending) and not all(pump.may_sleep() for pump in pumps):
+            timeout = 0
         try:
             return self._serve_ready(self._spin_and_select(timeout))
         finally:

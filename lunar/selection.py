@@ -16,6 +16,7 @@ from typing import Final
 from lunar.abc import Capabilities
 from lunar.graph.descriptions import EndpointInfo
 from lunar.graph.transports import TransportInfo
+from lunar.qos import QoS
 
 __all__ = ["Match", "Selection", "select"]
 
@@ -97,7 +98,7 @@ def select(
             encrypts = encrypts or _what_would_encrypt(name, sends, receives, reason)
         if not reasons[name]:
             can = _of_both(sends[name], receives[name])
-            reasons[name] = _why_unfit(match, can)
+            reasons[name] = _why_unfit(match, can, name)
             if not reasons[name]:
                 fit[name] = can
     if not fit:
@@ -186,7 +187,12 @@ def _why_not_at_both(name: str, sends: _Own, receives: _Own) -> str:
     return "; ".join(f"the {end}'s process {text}" for end, text in texts.items())
 
 
-def _why_unfit(match: Match, can: Capabilities) -> str:
+def asks_for_bypass(qos: QoS, name: str) -> bool:
+    """Whether an endpoint asks for a way past the kernel's network stack: for any, or for this one by name."""
+    return qos.datapath == "fast" or qos.transport == name
+
+
+def _why_unfit(match: Match, can: Capabilities, name: str) -> str:
     # A reliable publisher may serve a best-effort subscription, which then asks for nothing.
     if match.subscription.qos.reliability == "reliable" and not can.reliable:
         return "the subscription requests reliable delivery, which it does not give"
@@ -195,6 +201,9 @@ def _why_unfit(match: Match, can: Capabilities) -> str:
         return f"the messages have {match.message_bytes} bytes and it carries at most {largest}"
     if can.kernel_bypass and (who := _who_wants(match, "standard")):
         return f"{who} the standard datapath, and it goes past the kernel's network stack"
+    asked = any(asks_for_bypass(end.qos, name) for end in (match.publisher, match.subscription))
+    if can.kernel_bypass and not match.same_host and not asked:
+        return "it goes past the kernel's network stack, and neither end asks for the fast datapath"
     return ""
 
 

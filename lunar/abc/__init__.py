@@ -11,6 +11,7 @@ from lunar.abc.host import Channel, MatchTerms, Offer, PublisherEnd, ReceiverEnd
 from lunar.abc.keys import AllowedKey, HasKeys, KeyRing
 from lunar.abc.limits import require_descriptors
 from lunar.abc.network import (
+    DirectOutgoing,
     Engine,
     Incoming,
     IncomingHandler,
@@ -50,6 +51,7 @@ __all__ = [
     "require_descriptors",
     # What a transport may have beside
     "AllowedKey",
+    "DirectOutgoing",
     "HasKeys",
     "KeyRing",
 ]

@@ -22,7 +22,8 @@ class Capabilities:
         largest_message_bytes: Largest message it carries, or None if only memory limits it.
         time_triggered: True if a send may carry a transmit time that is kept.
         encrypted: True if nobody but the two ends can read what it carries.
-        kernel_bypass: True if it may go past the kernel's network stack, where firewalls and captures do not see it.
+        kernel_bypass: True if it may go past the kernel's network stack, where firewalls and captures do not see it. It
+            is opened, and chosen, only once an endpoint asks for the fast datapath.
     """
 
     reach: Reach

@@ -11,15 +11,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lunar._native._bus import Parcel
 
 if TYPE_CHECKING:
+    from lunar._native._bus import Outlet
     from lunar.abc.capabilities import Capabilities, Probe
     from lunar.qos import QoS
 
 __all__ = [
+    "DirectOutgoing",
     "Engine",
     "Incoming",
     "IncomingHandler",
@@ -218,6 +220,17 @@ class IncomingHandler(ABC):
     @abstractmethod
     def faulty(self, reason: str) -> None:
         """The other end broke the rules of the transport's protocol; the engine has closed the stream."""
+
+
+@runtime_checkable
+class DirectOutgoing(Protocol):
+    """What the sending end of an engine written in C can do besides: take samples from the queue by itself."""
+
+    def feed(self, outlet: Outlet | None, /) -> None:
+        """Takes from there from now on whenever it is called and has room; `writable` is not called any more."""
+
+    def __call__(self) -> None:
+        """Something may be in the queue. Any thread; another may be in the engine."""
 
 
 class Incoming(ABC):

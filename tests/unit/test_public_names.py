@@ -30,8 +30,8 @@ NAMES = {
     """,
     "lunar.statistics": "MatchStatistics PublisherStatistics SubscriptionMatchStatistics SubscriptionStatistics",
     "lunar.abc": """
-        AllowedKey Capabilities Channel Discovery Engine HasKeys Incoming IncomingHandler KeyRing MatchTerms
-        NetworkTransport News Offer
+        AllowedKey Capabilities Channel DirectOutgoing Discovery Engine HasKeys Incoming IncomingHandler KeyRing
+        MatchTerms NetworkTransport News Offer
         Outgoing OutgoingHandler Parcel Probe PublisherEnd Reach ReceiverEnd Site Stream Transport
         require_descriptors
     """,

@@ -65,12 +65,25 @@ def test_on_one_host_the_transport_without_a_copy_wins(local_match: Match) -> No
 def test_between_equals_a_table_decides_and_not_the_order(
     across: Callable[..., Match], order: tuple[TransportInfo, ...]
 ) -> None:
-    assert list(both(across(), *order).reasons) == ["xdp", "zmq", "dds", "raw"]
-    assert [both(across(), *(each for each in order if each not in out)).choice for out in ([], [XDP], [XDP, ZMQ])] == [
+    fast = across(QoS(datapath="fast"))
+    assert list(both(fast, *order).reasons) == ["xdp", "zmq", "dds", "raw"]
+    assert [both(fast, *(each for each in order if each not in out)).choice for out in ([], [XDP], [XDP, RAW])] == [
         "xdp",
+        "raw",
         "zmq",
-        "dds",
     ]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([XDP, ZMQ, DDS])), ids=str)
+def test_past_the_kernel_goes_only_who_asks_for_it(
+    across: Callable[..., Match], order: tuple[TransportInfo, ...]
+) -> None:
+    unasked = both(across(), *order)
+    assert unasked.choice == "zmq"
+    assert "neither end asks for the fast datapath" in unasked.reasons["xdp"]
+    assert both(across(None, QoS(datapath="fast")), *order).choice == "xdp"
+    assert both(across(QoS(transport="xdp")), *order).choice == "xdp"
+    assert both(across(QoS(datapath="fast"), QoS(datapath="standard")), *order).choice == "zmq"
 
 
 def test_the_reasons_between_equals(across: Callable[..., Match]) -> None:

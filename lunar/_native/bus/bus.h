@@ -92,9 +92,9 @@ typedef struct {
     int keep_watched; /* somebody waits who cannot borrow it */
     uint32_t forks;
     uint64_t attended_ns; /* when who publishes through it came last */
+    uint64_t guarded_ns;  /* when the guard was set last */
     PyObject *serve, *capsule;
     const lunar_engine_api *native; /* in the capsule; NULL: an engine in Python */
-    uint64_t due_ns;                /* of a native one, as it said when it was served last */
 } Pump;
 
 struct Signal;
@@ -316,8 +316,10 @@ void waiter_drop_pumps(Waiter *waiter);
 int waiter_borrow(Waiter *waiter, Pump **borrowed); /* [MOST_PUMPS] how many; all or none */
 void waiter_give_back(Pump **borrowed, int count);
 unsigned long waiter_poll_pumps(const Waiter *waiter, struct pollfd *descriptors); /* [MOST_PUMPS] how many */
-bool waiter_pumps_may_sleep(const Waiter *waiter, uint64_t *until_ns); /* before that; not beyond that time, made earlier */
+bool waiter_pumps_may_sleep(const Waiter *waiter); /* before that */
 int waiter_serve_pumps(Waiter *waiter, const struct pollfd *descriptors, int count); /* how many, or -1 */
+int waiter_serve_native(Waiter *waiter); /* engines in C that have something to do: how many, or -1 */
+bool waiter_is_all_native(const Waiter *waiter); /* all of its pumps are, so that looking at them costs nothing */
 /* What can be looked at without the interpreter lock, and when one of them wants to be served in any case. */
 typedef struct {
     const lunar_engine_api *engines[MOST_PUMPS];

@@ -47,10 +47,13 @@ typedef struct {
     void *context; /* lives as long as the capsule */
     /* Whether `work` would find something to take in: a look at memory.  Any thread, without the interpreter lock. */
     bool (*has_input)(void *context);
-    /* As `lunar.abc.Engine.work`, in one turn; when it wants to be called again, CLOCK_MONOTONIC, 0 at once, UINT64_MAX
-     * never.  -1 with an exception.  May run Python. */
-    int (*work)(void *context, uint64_t *due_ns);
-    /* Before a sleep on its descriptor: whether that will wake for what comes from now on, and nothing is there yet. */
+    /* When it wants to work though nothing has come, CLOCK_MONOTONIC, UINT64_MAX never; its descriptor is readable then. */
+    uint64_t (*due_ns)(void *context);
+    /* As `lunar.abc.Engine.work`, in one turn.  0; -1 with an exception; 1 if it cannot go on, which its `work` for Python
+     * raises.  May run Python. */
+    int (*work)(void *context);
+    /* Before a sleep on its descriptor, which else need not tell: whether it wakes for what comes from now on, and nothing
+     * is there yet.  Where the engine is served by Python, that is done after each turn. */
     bool (*may_sleep)(void *context);
 } lunar_engine_api;
 

@@ -54,7 +54,7 @@ static struct timespec left_until(uint64_t until_ns) {
 static int sleep_on(Waiter *self, struct pollfd *descriptors, nfds_t count, uint64_t until_ns) {
     int found = 0, error = 0;
     lunar_bell_arm(waiter_bell(self));
-    if (!self->kicked && !waiter_any_ready(self, NULL) && waiter_pumps_may_sleep(self, &until_ns)) {
+    if (!self->kicked && !waiter_any_ready(self, NULL) && waiter_pumps_may_sleep(self)) {
         Py_BEGIN_ALLOW_THREADS;
         struct timespec left = left_until(until_ns);
         found = ppoll(descriptors, count, until_ns == UINT64_MAX ? NULL : &left, NULL);
@@ -76,6 +76,8 @@ static int wait_for_pumps(Waiter *self, uint64_t until_ns) {
     int count = (int)waiter_poll_pumps(self, descriptors + 1);
     /* Room comes with credit from the other side, which takes longer than a spin, and what makes it may need this core. */
     int result = waits_for_room(self) ? 0 : spin(self, until_ns);
+    if (result == 0 && (result = waiter_serve_native(self)))
+        return result;
     if (result == 0)
         result = sleep_on(self, descriptors, 1 + (nfds_t)count, until_ns);
     return result ? result > 0 ? 0 : result : waiter_serve_pumps(self, descriptors + 1, count);
@@ -101,7 +103,7 @@ int waiter_wait_inline(Waiter *self) {
     if (!is_idle(self, &until_ns))
         return 0;
     self->kicked = 0;
-    if (self->pump_count && waiter_glance(self, NULL, self->spin_ns))
+    if (!waiter_is_all_native(self) && waiter_glance(self, NULL, self->spin_ns))
         return 1;
     Pump *borrowed[MOST_PUMPS];
     int count = waiter_borrow(self, borrowed);

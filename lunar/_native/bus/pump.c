@@ -54,7 +54,6 @@ static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     Py_INCREF(serve);
     self->serve = serve;
     self->native = native;
-    self->due_ns = native ? 0 : UINT64_MAX;
     if (native) {
         Py_INCREF(capsule);
         self->capsule = capsule;
@@ -74,21 +73,25 @@ static bool is_usable(const Pump *self) { return !self->closed && self->forks ==
 static void watch(Pump *self, int watched) {
     struct epoll_event event = {.events = watched ? EPOLLIN : 0, .data.fd = self->fd};
     self->watched = watched;
+    if (watched && self->native)
+        (void)self->native->may_sleep(self->native->context); /* level-triggered: what is there already will tell */
     (void)epoll_ctl(self->watcher, EPOLL_CTL_MOD, self->fd, &event); /* fails if it is not watched any more */
 }
 
-static void set_guard(Pump *self, long after_ns) {
-    struct itimerspec when = {.it_value.tv_nsec = after_ns};
+/* Setting it each time would cost a system call for each sample: half its time is close enough. */
+static void set_guard(Pump *self) {
+    uint64_t now = now_ns();
+    if (now - self->guarded_ns < AWAY_NS / 2)
+        return;
+    self->guarded_ns = now;
+    struct itimerspec when = {.it_value.tv_nsec = AWAY_NS};
     (void)timerfd_settime(self->guard, 0, &when, NULL);
 }
 
+/* The guard may fire while it is lent: then nobody takes it. */
 static void pump_lend(Pump *self) {
-    if (++self->lent > 1 || !is_usable(self))
-        return;
-    if (self->watched)
+    if (++self->lent == 1 && self->watched && is_usable(self))
         watch(self, 0);
-    else
-        set_guard(self, 0);
 }
 
 static void pump_take_back(Pump *self) {
@@ -97,41 +100,104 @@ static void pump_take_back(Pump *self) {
     if (self->keep_watched)
         watch(self, 1);
     else
-        set_guard(self, AWAY_NS);
+        set_guard(self);
 }
 
 static PyObject *keep_watched(Pump *self, PyObject *argument) {
     self->keep_watched = PyObject_IsTrue(argument);
-    if (self->keep_watched && !self->lent && !self->watched && is_usable(self)) {
-        set_guard(self, 0);
+    if (self->keep_watched && !self->lent && !self->watched && is_usable(self))
         watch(self, 1);
-    }
     Py_RETURN_NONE;
 }
 
 static bool has_work(const Pump *self, uint64_t now) {
-    return self->native && !self->closed && (now >= self->due_ns || self->native->has_input(self->native->context));
+    const lunar_engine_api *native = self->closed ? NULL : self->native;
+    return native && (native->has_input(native->context) || now >= native->due_ns(native->context));
 }
 
 /* Whether who publishes is to serve it now.  Who has published a moment ago will again, it is taken. */
-static PyObject *attend(Pump *self, PyObject *Py_UNUSED(ignored)) {
+static bool attends(Pump *self) {
     uint64_t now = now_ns(), away_ns = now - self->attended_ns;
     if (self->lent || self->keep_watched || away_ns < LOOK_EVERY_NS || !is_usable(self))
-        Py_RETURN_FALSE;
+        return false;
     self->attended_ns = now;
     if (away_ns > AWAY_NS)
-        Py_RETURN_FALSE;
+        return false;
     if (self->watched)
         watch(self, 0);
-    set_guard(self, AWAY_NS);
+    set_guard(self);
     struct pollfd descriptor = {.fd = self->fd, .events = POLLIN};
-    return PyBool_FromLong(self->native ? has_work(self, now) : poll(&descriptor, 1, 0) > 0);
+    return self->native ? has_work(self, now) : poll(&descriptor, 1, 0) > 0;
 }
+
+static PyObject *attend(Pump *self, PyObject *Py_UNUSED(ignored)) { return PyBool_FromLong(attends(self)); }
+
+/* What is called after each publish through an engine in C: `send`, and then the engine's turn, if it has something. */
+typedef struct {
+    PyObject_HEAD
+    Pump *pump;
+    PyObject *send;
+} After;
+
+static PyTypeObject *After_Type;
+
+static PyObject *after(Pump *self, PyObject *send) {
+    After *made = PyObject_GC_New(After, After_Type);
+    if (!made)
+        return NULL;
+    Py_INCREF(self);
+    Py_INCREF(send);
+    made->pump = self;
+    made->send = send;
+    PyObject_GC_Track(made);
+    return (PyObject *)made;
+}
+
+static PyObject *after_call(After *self, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs)) {
+    PyObject *result = PyObject_CallNoArgs(self->send);
+    Pump *pump = self->pump;
+    if (!result || !pump->native || !attends(pump))
+        return result;
+    if (pump->native->work(pump->native->context) >= 0)
+        return result;
+    Py_DECREF(result);
+    return NULL;
+}
+
+static int after_traverse(After *self, visitproc visit, void *arg) {
+    Py_VISIT(self->pump);
+    Py_VISIT(self->send);
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static int after_clear(After *Py_UNUSED(self)) { return 0; } /* the match that calls it breaks the cycle */
+
+static void after_dealloc(After *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_DECREF(self->pump);
+    Py_DECREF(self->send);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot after_slots[] = {{Py_tp_dealloc, after_dealloc}, {Py_tp_traverse, after_traverse},
+                                    {Py_tp_clear, after_clear},     {Py_tp_call, after_call},
+                                    {0, NULL}};
+static PyType_Spec after_spec = {.name = "lunar._native._bus.After",
+                                 .basicsize = sizeof(After),
+                                 .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
+                                          Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                 .slots = after_slots};
 
 /* The guard's time is over. */
 static PyObject *reclaim(Pump *self, PyObject *Py_UNUSED(ignored)) {
     uint64_t times;
-    if (is_usable(self) && read(self->guard, &times, sizeof times) == sizeof times && !self->lent)
+    if (!is_usable(self) || read(self->guard, &times, sizeof times) != sizeof times)
+        Py_RETURN_NONE;
+    self->guarded_ns = 0;
+    if (!self->lent && !self->watched)
         watch(self, 1);
     Py_RETURN_NONE;
 }
@@ -139,8 +205,11 @@ static PyObject *reclaim(Pump *self, PyObject *Py_UNUSED(ignored)) {
 static int pump_serve(Pump *self) {
     if (self->closed)
         return 0;
-    if (self->native && self->lent) /* else the control thread has to set its timers */
-        return self->native->work(self->native->context, &self->due_ns);
+    if (self->native && self->lent) { /* else the control thread has to set its timers */
+        int outcome = self->native->work(self->native->context);
+        if (outcome <= 0)
+            return outcome;
+    }
     PyObject *result = PyObject_CallNoArgs(self->serve);
     Py_XDECREF(result);
     return result ? 0 : -1;
@@ -166,12 +235,8 @@ static PyObject *has_work_method(Pump *self, PyObject *Py_UNUSED(ignored)) {
     return PyBool_FromLong(has_work(self, now_ns()));
 }
 
-/* Seconds until it is to be served though nothing came, as far as a borrower knows; None: never. */
-static PyObject *due_in_s(Pump *self, PyObject *Py_UNUSED(ignored)) {
-    if (self->due_ns == UINT64_MAX || self->closed)
-        Py_RETURN_NONE;
-    uint64_t now = now_ns();
-    return PyFloat_FromDouble(self->due_ns > now ? (double)(self->due_ns - now) * 1e-9 : 0.0);
+static PyObject *may_sleep(Pump *self, PyObject *Py_UNUSED(ignored)) {
+    return PyBool_FromLong(!self->native || self->closed || self->native->may_sleep(self->native->context));
 }
 
 static PyObject *fileno_of(Pump *self, PyObject *Py_UNUSED(ignored)) { return PyLong_FromLong(self->fd); }
@@ -280,7 +345,7 @@ unsigned long waiter_poll_pumps(const Waiter *self, struct pollfd *descriptors) 
 }
 
 /* Sleeping has to wake for what comes from now on. */
-bool waiter_pumps_may_sleep(const Waiter *self, uint64_t *until_ns) {
+bool waiter_pumps_may_sleep(const Waiter *self) {
     if (self->pump_count > MOST_PUMPS)
         return true;
     uint64_t now = now_ns();
@@ -288,8 +353,6 @@ bool waiter_pumps_may_sleep(const Waiter *self, uint64_t *until_ns) {
         const Pump *pump = self->pumps[i];
         if (has_work(pump, now) || (pump->native && !pump->closed && !pump->native->may_sleep(pump->native->context)))
             return false;
-        if (!pump->closed && pump->due_ns < *until_ns)
-            *until_ns = pump->due_ns;
     }
     return true;
 }
@@ -303,9 +366,10 @@ void waiter_look_at_pumps(const Waiter *self, Looks *looks) {
         if (!pump->native)
             looks->others[looks->other_count++] = (struct pollfd){.fd = pump->fd, .events = POLLIN};
         else if (!pump->closed) {
+            uint64_t due_ns = pump->native->due_ns(pump->native->context);
             looks->engines[looks->count++] = pump->native;
-            if (pump->due_ns < looks->due_ns)
-                looks->due_ns = pump->due_ns;
+            if (due_ns < looks->due_ns)
+                looks->due_ns = due_ns;
         }
     }
 }
@@ -315,6 +379,32 @@ bool looks_find_input(const Looks *looks) {
         if (looks->engines[i]->has_input(looks->engines[i]->context))
             return true;
     return false;
+}
+
+bool waiter_is_all_native(const Waiter *self) {
+    if (self->pump_count > MOST_PUMPS)
+        return false;
+    for (Py_ssize_t i = 0; i < self->pump_count; i++)
+        if (!self->pumps[i]->native)
+            return false;
+    return true;
+}
+
+int waiter_serve_native(Waiter *self) {
+    int served = 0;
+    uint64_t now = now_ns();
+    for (Py_ssize_t i = 0; i < self->pump_count && self->pump_count <= MOST_PUMPS; i++) {
+        Pump *pump = self->pumps[i];
+        if (!has_work(pump, now))
+            continue;
+        Py_INCREF(pump);
+        int failed = pump_serve(pump);
+        Py_DECREF(pump);
+        if (failed)
+            return -1;
+        served++;
+    }
+    return served;
 }
 
 int waiter_serve_pumps(Waiter *self, const struct pollfd *descriptors, int count) {
@@ -344,9 +434,10 @@ static PyMethodDef methods[] = {
     {"reclaim", (PyCFunction)reclaim, METH_NOARGS, "Whoever had borrowed it does not come back soon: it is watched again."},
     {"lend", (PyCFunction)lend, METH_NOARGS, "The caller looks after it until `take_back`: its watcher need not."},
     {"take_back", (PyCFunction)take_back, METH_NOARGS, "The caller does so no longer, but may come back soon."},
+    {"may_sleep", (PyCFunction)may_sleep, METH_NOARGS, "To be asked before a sleep on its descriptor."},
     {"has_work", (PyCFunction)has_work_method, METH_NOARGS, "Of an engine in C, whether it is to be served now."},
-    {"due_in_s", (PyCFunction)due_in_s, METH_NOARGS, "When to serve it though nothing came; None: never."},
     {"attend", (PyCFunction)attend, METH_NOARGS, "Who publishes, and may again soon, asks whether to serve it."},
+    {"after", (PyCFunction)after, METH_O, "What calls `send`, and then lets an engine in C have its turn."},
     {"keep_watched", (PyCFunction)keep_watched, METH_O, "Whether somebody waits who cannot borrow it: then it is taken back at once."},
     {"stop", (PyCFunction)stop, METH_NOARGS, "It is not served any more."},
     {"close", (PyCFunction)close_it, METH_NOARGS, "It is not served any more, and its guard is not watched any more."},
@@ -359,4 +450,6 @@ static PyType_Spec spec = {.name = "lunar._native._bus.Pump",
                            .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
                            .slots = slots};
 
-int pump_register(PyObject *module) { return register_type(module, &spec, NULL, &Pump_Type); }
+int pump_register(PyObject *module) {
+    return register_type(module, &spec, NULL, &Pump_Type) || register_type(module, &after_spec, NULL, &After_Type);
+}

@@ -20,6 +20,7 @@
 #define PUMPED 8 /* a network answers later than memory: so many times longer */
 #define VAIN_SPINS 8  /* so many in a row, and from then on ... */
 #define TRY_EVERY 32u /* ... one in so many */
+#define ENGINE 2      /* found by an engine in C, which has to be served first */
 
 /* One word to watch without the interpreter lock, and what it was. */
 typedef struct {
@@ -86,7 +87,7 @@ static bool other_events(int outer_fd, struct pollfd *engines, nfds_t count) {
     return outer_fd >= 0 ? poll(&outer, 1, 0) > 0 : count && poll(engines, count, 0) > 0;
 }
 
-static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns, int outer_fd, const Looks *engines) {
+static int spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns, int outer_fd, const Looks *engines) {
     uint64_t next_look = now_ns() + OTHER_EVENTS_NS;
     if (engines->due_ns < until_ns)
         until_ns = engines->due_ns;
@@ -94,19 +95,19 @@ static bool spin_unlocked(Waiter *waiter, const Watches *all, uint64_t until_ns,
         for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
             for (Py_ssize_t i = 0; i < all->count; i++)
                 if (__atomic_load_n(all->watches[i].word, __ATOMIC_ACQUIRE) != all->watches[i].seen)
-                    return true;
+                    return 1;
             if (looks_find_input(engines))
-                return false; /* to be served first */
+                return ENGINE;
             lunar_cpu_relax();
         }
         if (__atomic_load_n(&waiter->kicked, __ATOMIC_ACQUIRE))
-            return true;
+            return 1;
         uint64_t now = now_ns();
         if (now >= until_ns)
-            return false;
+            return 0;
         if (engines->other_count || now >= next_look) {
             if (other_events(outer_fd, engines->others, engines->other_count))
-                return false;
+                return 0;
             next_look = now + OTHER_EVENTS_NS;
         }
         /* A sample from elsewhere comes through a thread of the transport's, which may share our core. */
@@ -184,7 +185,9 @@ int waiter_spin_for(Waiter *waiter, Source *single, uint64_t limit_ns, int outer
     int found = spin(waiter, single, limit_ns, outer_fd);
     if (found > 0)
         waiter->vain_spins = 0;
-    else if (!greedy && waiter->vain_spins < VAIN_SPINS && now_ns() - start >= limit_ns)
+    if (found == ENGINE)
+        return 0;
+    if (found == 0 && !greedy && waiter->vain_spins < VAIN_SPINS && now_ns() - start >= limit_ns)
         waiter->vain_spins++; /* ended by something else it would say nothing */
     return found;
 }

@@ -133,7 +133,7 @@ static int sleep_until(Waiter *waiter, uint64_t deadline_ns) {
     waiter->asleep = 1;
     struct pollfd descriptors[1 + MOST_PUMPS] = {{.fd = waiter->epoll, .events = POLLIN}};
     nfds_t pumps = waiter_poll_pumps(waiter, descriptors + 1);
-    if (!waiter_pumps_may_sleep(waiter, &deadline_ns))
+    if (!waiter_pumps_may_sleep(waiter))
         deadline_ns = 0;
     Py_BEGIN_ALLOW_THREADS;
     uint64_t now = now_ns();
@@ -173,6 +173,8 @@ static int block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
         limit = deadline_ns - now;
     waiter->kicked = 0;
     int found = limit ? waiter_spin_for(waiter, source, limit, -1) : 0;
+    if (found == 0)
+        found = waiter_serve_native(waiter);
     /* A signal that came while we spun has done its part: it would not end the sleep that follows. */
     if (found < 0 || PyErr_CheckSignals() < 0)
         return -1;
@@ -194,7 +196,7 @@ static int block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
 
 int waiter_block(Waiter *waiter, Source *source, uint64_t deadline_ns) {
     waiter->kicked = 0;
-    if (waiter->pump_count && waiter_glance(waiter, source, source->spin_ns))
+    if (!waiter_is_all_native(waiter) && waiter_glance(waiter, source, source->spin_ns))
         return 1;
     Pump *borrowed[MOST_PUMPS];
     int count = waiter_borrow(waiter, borrowed);
@@ -257,9 +259,8 @@ static PyObject *waiter_spin(Waiter *self, PyObject *const *args, Py_ssize_t cou
 }
 
 static PyObject *waiter_arm(Waiter *self, PyObject *Py_UNUSED(ignored)) {
-    uint64_t until_ns = UINT64_MAX;
     lunar_bell_arm(waiter_bell(self));
-    if (self->kicked || waiter_any_ready(self, NULL) || !waiter_pumps_may_sleep(self, &until_ns)) {
+    if (self->kicked || waiter_any_ready(self, NULL) || !waiter_pumps_may_sleep(self)) {
         lunar_bell_disarm(waiter_bell(self));
         Py_RETURN_FALSE;
     }

@@ -101,7 +101,7 @@ class EngineHost:
     def start(self) -> None:
         """Serves the engine from now on. Called in the control thread, as `close` is."""
         self._control.watch(self.engine.fileno(), self._ready)
-        self._control.watch(self._pump.guard_fileno(), self._reclaim)
+        self._control.watch(self._pump.guard_fileno(), lambda _mask: self._pump.reclaim())
         self.serve()
 
     def carry(self) -> None:
@@ -116,10 +116,6 @@ class EngineHost:
 
     def _ready(self, _mask: int) -> None:
         self.serve()
-
-    def _reclaim(self, _mask: int) -> None:
-        self._pump.reclaim()
-        self.serve()  # what is due from now on is for this thread's timers
 
     def serve(self) -> None:
         """Lets the engine do what it has to do now."""
@@ -169,6 +165,10 @@ class EngineHost:
         self.flush(stream)
         if self._pump.attend() and not self._serving:
             self.serve()
+
+    def direct(self, send: Callable[[], object]) -> Callable[[], object]:
+        """As `published`, for a stream that an engine in C takes from the queue itself, by `send`."""
+        return self._pump.after(send)
 
     def flush(self, stream: Flushed) -> None:
         """Lets a stream hand over what it has: now, or as soon as whoever is in the engine leaves it. Any thread."""

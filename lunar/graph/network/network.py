@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lunar.graph.network.remote import RemoteProcess
     from lunar.graph.routes import Route
     from lunar.graph.transports import TransportInfo
+    from lunar.qos import QoS
 
 __all__ = ["Network"]
 
@@ -63,6 +64,7 @@ class Network(NetworkMatches, Streams):
         tell_unreachable: Tells the others that a transport does not reach a process: its id, the name, the reason,
             which is empty once it does, and for how many seconds it has not.
         announce_routes: Tells the others of the matches whose transport is not simply the first choice.
+        open_if_asked_for: Called with the profiles of both ends of a match: they may ask for what is not open yet.
 
     Attributes:
         hosts: The engines that are in use, by name.
@@ -87,7 +89,9 @@ class Network(NetworkMatches, Streams):
         refuse: Callable[[str, str, str], object],
         tell_unreachable: Callable[[str, str, str, float], object],
         announce_routes: Callable[[tuple[Route, ...]], object],
+        open_if_asked_for: Callable[[QoS, QoS], object],
     ) -> None:
+        self._open_if_asked_for = open_if_asked_for
         self.hosts = {host.name: host for host in hosts}
         self._retired: list[EngineHost] = []  # they have failed, and are soon closed
         self.transports = transports
@@ -190,6 +194,7 @@ class Network(NetworkMatches, Streams):
 
     def choose(self, process: RemoteProcess, publisher: EndpointInfo, subscription: EndpointInfo) -> EngineHost | None:
         """See `Streams`."""
+        self._open_if_asked_for(publisher.qos, subscription.qos)
         own, theirs = self.transports, process.transports
         sends, receives = (theirs, own) if publisher.host else (own, theirs)
         match = Match(publisher, subscription, same_host=False)

@@ -6,10 +6,10 @@ import logging
 import time
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from lunar._native._bus import Outlet, Reader
-from lunar.abc import MatchTerms, OutgoingHandler
+from lunar.abc import DirectOutgoing, MatchTerms, OutgoingHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +85,7 @@ class OutgoingStream(OutgoingHandler):
         self._again: deque[Parcel] = deque()
         self._resending = _Resending(self)
         self.down_since_s: float | None = None
-        self._is_up = self._is_refused = self._recalled = self._closed = False
+        self._is_up = self._is_refused = self._is_fed = self._recalled = self._closed = False
         if before is not None and before.host is host:
             before.recall()
         host.carry()
@@ -123,6 +123,9 @@ class OutgoingStream(OutgoingHandler):
 
     def flush(self) -> None:
         """Hands the engine what is in the queue, as far as it has room."""
+        if self._is_fed:
+            cast("DirectOutgoing", self._outgoing)()
+            return
         if self._is_refused or not self.connected_now or self._outlet is None:
             return
         take, send = self._outlet.take, self._outgoing.send
@@ -172,6 +175,20 @@ class OutgoingStream(OutgoingHandler):
         self._changed(self)
         self.down_since_s = None
         self.host.flush(self._resending if self._again else self)
+        self._feed()
+
+    def _feed(self) -> None:
+        """Has an engine in C take what is published from the queue itself, once nothing else comes before that."""
+        outgoing = self._outgoing
+        if not isinstance(outgoing, DirectOutgoing) or self._outlet is None or self.native is None or self._is_fed:
+            return
+        with self.host.lock:
+            if self._again or self._pending is not None or self._recalled or self._closed:
+                return
+            outgoing.feed(self._outlet)
+            self._is_fed = True
+            self.native._on_shown = self.host.direct(outgoing)
+        self.host.flush(self)
 
     def _send_again(self) -> None:
         """Hands the engine what was recalled from another one, and then what is in the queue."""
@@ -183,6 +200,7 @@ class OutgoingStream(OutgoingHandler):
             self._again.popleft()
         self.connected_now = True
         self.flush()
+        self._post(self._feed)
 
     def recall(self) -> None:
         """Takes from the engine what may not be lost; nothing is sent until another stream takes over from this."""
@@ -190,7 +208,7 @@ class OutgoingStream(OutgoingHandler):
             if self._recalled or self._closed:
                 return
             self._recalled = True
-            self._is_up = self.connected_now = False
+            self._is_up = self.connected_now = self._is_fed = False
             if self.down_since_s is None:
                 self.down_since_s = time.monotonic()
             try:

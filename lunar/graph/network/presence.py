@@ -26,6 +26,7 @@ from lunar.graph.network.reach import LONGEST_HOLD_S
 from lunar.graph.network.remote import FORMAT
 from lunar.graph.network.signs import Signs
 from lunar.graph.transports import TransportInfo, as_announced
+from lunar.selection import asks_for_bypass
 
 if TYPE_CHECKING:
     from lunar.abc import Capabilities, Discovery, Engine, NetworkTransport, Transport
@@ -38,12 +39,15 @@ if TYPE_CHECKING:
     from lunar.graph.routes import Route
     from lunar.graph.schemas import OwnSchemas, SchemaTexts
     from lunar.graph.waiting import Bells
+    from lunar.qos import QoS
 
 _log = logging.getLogger("lunar")
 
 # Over an idle network the first news come within 50 ms, all of one process together.
 _FIRST_NEWS_S: Final = 0.25
 _QUIET_S: Final = 0.05
+
+_NOT_ASKED_FOR: Final = 'no endpoint here asks for the fast datapath: QoS(datapath="fast")'
 
 __all__ = ["Presence", "Surroundings", "host_key"]
 
@@ -121,11 +125,16 @@ class Presence:
         self._began_s = self._heard_s = time.monotonic()
         self._closed = False
         self.missing = dict(surroundings.missing)
+        self._deferred: list[NetworkTransport] = []
         with ExitStack() as undo:
             hosts = []
             for each, settings in surroundings.transports:
                 try:
                     can = each.capabilities_under(settings)
+                    if can.kernel_bypass:
+                        self._deferred.append(each)
+                        self.missing[each.name] = _NOT_ASKED_FOR
+                        continue
                     engine = each.open(_site(config, participant_id, surroundings, settings))
                 except TransportUnavailable as error:
                     self.missing[each.name] = str(error)
@@ -152,6 +161,7 @@ class Presence:
                 self._refuse,
                 self._tell_unreachable,
                 announce_routes,
+                self._open_if_asked_for,
             )
             record = {
                 "id": participant_id,
@@ -229,6 +239,13 @@ class Presence:
         self._hold_s[transport.name] = min(2 * hold_s, LONGEST_HOLD_S)
         self._control.call_later(hold_s, partial(self._open_again, transport))
 
+    def _open_if_asked_for(self, *profiles: QoS) -> None:
+        """Opens what goes past the kernel's stack once some endpoint asks for that."""
+        for each in [each for each in self._deferred if any(asks_for_bypass(qos, each.name) for qos in profiles)]:
+            self._deferred.remove(each)
+            self._hold_s[each.name] = self.network.reach.hold_s
+            self._open_again(each)
+
     def _open_again(self, transport: NetworkTransport) -> None:
         if self._closed:
             return
@@ -236,6 +253,10 @@ class Presence:
         try:
             can = transport.capabilities_under(settings)
             engine = transport.open(_site(self._config, self._id, self._surroundings, settings))
+        except TransportUnavailable as error:
+            self.missing[transport.name] = str(error)
+            self._announce()
+            return
         except Exception as error:  # noqa: BLE001 - it has failed before, in whatever way
             _log.info("the transport %s is still not used: %s", transport.name, error)
             self._control.call_later(self._hold_s[transport.name], partial(self._open_again, transport))
@@ -280,6 +301,7 @@ class Presence:
     def add_endpoint(self, local: LocalPublisher | LocalSubscription) -> None:
         """Tells the others of an endpoint."""
         self._schemas.add(local.described, local.info.type_hash)  # before anybody asks for it
+        self._open_if_asked_for(local.info.qos)
         self.board.post_endpoint(local.info)
 
     def remove_endpoint(self, endpoint_id: str) -> None:

@@ -92,10 +92,23 @@ def test_who_comes_back_soon_keeps_it(source: Source) -> None:
     source.pump.lend()
     source.pump.take_back()
     source.pump.lend()
-    assert not source.guard.poll(20)
-    assert not watched(source)
+    assert source.guard.poll(1000)
     source.pump.reclaim()
     assert not watched(source)
+    source.pump.take_back()
+    assert source.guard.poll(1000)
+    source.pump.reclaim()
+    assert watched(source)
+
+
+def test_the_guard_is_not_set_for_each_wait(source: Source) -> None:
+    source.ring()
+    until_s = time.monotonic() + 0.02
+    while time.monotonic() < until_s:  # somebody comes back again and again
+        source.pump.lend()
+        source.pump.take_back()
+        assert not watched(source)
+    assert source.guard.poll(1000)
 
 
 def test_a_guard_that_comes_too_late_takes_nothing(source: Source) -> None:
@@ -418,7 +431,8 @@ def test_it_may_go_while_a_thread_sleeps_on_it(node: lunar.Node, source: Source)
 
 
 Looking = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)
-Working = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint64))
+Due = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p)
+Working = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
 class EngineApi(ctypes.Structure):
@@ -428,6 +442,7 @@ class EngineApi(ctypes.Structure):
         ("version", ctypes.c_uint32),
         ("context", ctypes.c_void_p),
         ("has_input", Looking),
+        ("due_ns", Due),
         ("work", Working),
         ("may_sleep", Looking),
     )
@@ -446,6 +461,7 @@ class NativeSource(Source):
             version,
             None,
             Looking(lambda _context: self.has),
+            Due(lambda _context: self.due_ns),
             Working(self.work),
             Looking(self.may_sleep),
         )
@@ -463,10 +479,10 @@ class NativeSource(Source):
         self.works_for_python += 1
         self.take()
 
-    def work(self, _context: object, due_ns: "ctypes._Pointer[ctypes.c_uint64]") -> int:
+    def work(self, _context: object) -> int:
         self.worked += 1
+        self.due_ns = 2**64 - 1
         self.take()
-        due_ns[0] = self.due_ns
         return 0
 
     def take(self) -> None:
@@ -492,13 +508,18 @@ def native() -> Iterator[NativeSource]:
 def fed(source: Source) -> Iterator[tuple[lunar.Publisher[object], lunar.Subscription[memoryview]]]:
     with isolated(), lunar.Node("pumped") as node:
         bells = waiting.acquire_bells()
-        bells.add_pump(source.pump)
         pub, sub = node.create_publisher(bytes, "pumped"), node.create_subscription(bytes, "pumped")
         pub.wait_for_subscribers_blocking(timeout_s=5)
+        sub.wait_for_publishers_blocking(timeout_s=5)
+        pub.publish_nowait(b"first")
+        sub.receive_blocking(5)  # from here on the memory is there
         source.then = lambda: pub.publish_nowait(b"%d" % source.served)
-        yield pub, sub
-        bells.remove_pump(source.pump)
-        waiting.release_bells()
+        bells.add_pump(source.pump)
+        try:
+            yield pub, sub
+        finally:
+            bells.remove_pump(source.pump)
+            waiting.release_bells()
 
 
 def test_an_engine_in_c_is_looked_at_while_somebody_spins(native: NativeSource) -> None:
@@ -517,25 +538,40 @@ def test_an_engine_in_c_is_looked_at_while_somebody_spins(native: NativeSource) 
     assert native.works_for_python < 5 < native.worked  # Python serves it where the loop has something else to run
 
 
-def test_an_engine_in_c_is_asked_before_somebody_sleeps_and_works_when_it_said(native: NativeSource) -> None:
+def test_an_engine_in_c_works_when_it_said_while_somebody_spins(native: NativeSource) -> None:
     with fed(native) as (_, sub):
+        native.due_ns = time.monotonic_ns() + 20_000
 
-        def work(_context: object, due_ns: "ctypes._Pointer[ctypes.c_uint64]") -> int:
+        def work(_context: object) -> int:
             native.worked += 1
-            if native.worked == 1:
-                due_ns[0] = time.monotonic_ns() + 20_000_000
-            else:
-                due_ns[0] = 2**64 - 1
-                native.then()
+            native.due_ns = 2**64 - 1
+            native.then()
             return 0
 
         native.api.work = Working(work)
-        started_ns = time.monotonic_ns()
-        native.has = False
-        assert bytes(sub.receive_blocking(5)) == b"0"  # due at once, then in 20 ms
-        assert time.monotonic_ns() - started_ns >= 20_000_000
-        assert native.worked == 2
+        assert bytes(sub.receive_blocking(5)) == b"0"
+        assert native.worked == 1
+
+
+def test_an_engine_in_c_is_asked_before_somebody_sleeps(native: NativeSource) -> None:
+    with fed(native) as (_, sub):
+
+        def come_now(_context: object) -> bool:
+            native.slept += 1
+            native.ring()
+            return False
+
+        native.api.may_sleep = Looking(come_now)
+        assert bytes(sub.receive_blocking(5)) == b"1"
         assert native.slept
+
+
+def test_an_engine_in_c_that_cannot_go_on_is_served_by_python(native: NativeSource) -> None:
+    native.api.work = Working(lambda _context: 1)
+    native.pump.lend()
+    native.pump.serve()
+    assert native.works_for_python == 1
+    native.pump.take_back()
 
 
 def test_other_work_of_a_loop_does_not_keep_an_engine_in_c_waiting(native: NativeSource) -> None:
@@ -548,7 +584,6 @@ def test_other_work_of_a_loop_does_not_keep_an_engine_in_c_waiting(native: Nativ
                 await asyncio.sleep(0.001)
                 ticks += 1
                 if ticks == 3:
-                    native.due_ns = 0  # always due from the next time on
                     native.ring()
             assert bytes(await waits) == b"1"
 
@@ -563,6 +598,25 @@ def test_who_publishes_looks_at_an_engine_in_c(native: NativeSource) -> None:
     assert not attended(native)
     native.ring()
     assert attended(native)
+
+
+def test_after_each_publish_an_engine_in_c_has_its_turn(native: NativeSource) -> None:
+    sent: list[int] = []
+    call = native.pump.after(lambda: sent.append(native.worked))
+    call()
+    time.sleep(0.0005)
+    call()
+    native.ring()
+    time.sleep(0.0005)
+    call()
+    assert sent == [0, 0, 0]
+    assert native.served == 1
+
+    def fail() -> None:
+        raise ValueError("it cannot be sent")
+
+    with pytest.raises(ValueError, match="cannot be sent"):
+        native.pump.after(fail)()
 
 
 def test_an_engine_of_another_version_is_refused() -> None:

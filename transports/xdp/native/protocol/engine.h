@@ -125,6 +125,8 @@ void lunar_xdp_outgoing_start(lunar_xdp_outgoing *outgoing, uint64_t last_sequen
 /* 1: taken, 0: no room (`writable` follows), -EMSGSIZE: larger than the other end takes.  Written into a datagram, which
  * leaves with the next `flush` or `work` at the latest. */
 int lunar_xdp_outgoing_send(lunar_xdp_outgoing *outgoing, const lunar_xdp_message *message);
+/* Whether it would take a message now; if not `writable` follows. */
+bool lunar_xdp_outgoing_has_room(lunar_xdp_outgoing *outgoing);
 uint32_t lunar_xdp_outgoing_unacknowledged(const lunar_xdp_outgoing *outgoing);
 /* Closes, and hands over each message of a reliable stream that may not have been taken, oldest first; what is held for
  * it is the caller's. */

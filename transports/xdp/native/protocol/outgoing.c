@@ -338,6 +338,12 @@ int lunar_xdp_outgoing_send(lunar_xdp_outgoing *out, const lunar_xdp_message *me
     return 1;
 }
 
+bool lunar_xdp_outgoing_has_room(lunar_xdp_outgoing *out) {
+    bool has_room = out->state == LUNAR_OUTGOING_RUNNING && lunar_sending_has_room(out);
+    out->wanted |= !has_room;
+    return has_room;
+}
+
 uint32_t lunar_xdp_outgoing_unacknowledged(const lunar_xdp_outgoing *out) {
     return out->stream.reliable ? out->end - out->oldest : 0;
 }

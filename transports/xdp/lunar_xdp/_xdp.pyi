@@ -1,0 +1,73 @@
+"""The native part; see transports/xdp/native/module."""
+
+from typing import TypeAlias
+
+from lunar import abc
+
+# Address, UDP port, MTU, MAC of the next hop, VLAN id or 0, priority (PCP)
+Destination: TypeAlias = tuple[bytes, int, int, bytes, int, int]
+
+class Port:
+    number: int
+    def counters(self) -> dict[str, int]: ...
+    def describe(self) -> dict[str, object]: ...
+    def close(self) -> None: ...
+
+class Engine:
+    native: object
+    def __init__(
+        self,
+        port: Port,
+        key: bytes,
+        window: int = 0,
+        message_bytes: int = 0,
+        datagram_bytes: int = 0,
+        silence_ns: int = 0,
+    ) -> None: ...
+    def work(self) -> None: ...
+    def fileno(self) -> int: ...
+    def open_outgoing(
+        self, publisher: bytes, subscriber: bytes, reliable: bool, to: Destination, handler: abc.OutgoingHandler, /
+    ) -> Outgoing: ...
+    def open_incoming(
+        self,
+        publisher: bytes,
+        subscriber: bytes,
+        reliable: bool,
+        key: bytes,
+        to: Destination,
+        handler: abc.IncomingHandler,
+        /,
+    ) -> Incoming: ...
+    def statistics(self) -> dict[str, int]: ...
+    def close(self) -> None: ...
+    def abandon(self) -> None: ...
+
+class Outgoing:
+    unacknowledged: int
+    is_cut_off: bool
+    def start(self, last_sequence: int, newest_sequence: int, /) -> None: ...
+    def send(self, parcel: abc.Parcel, /) -> bool: ...
+    def feed(self, outlet: object, /) -> None: ...
+    def __call__(self) -> None: ...
+    def recall(self) -> list[abc.Parcel]: ...
+    def close(self) -> None: ...
+
+class Incoming:
+    def resume(self) -> None: ...
+    def close(self) -> None: ...
+
+def open_xsk(
+    interface: int,
+    port: int,
+    ipv4: bytes = b"",
+    ipv6: bytes = b"",
+    mode: str = "auto",
+    copy: bool = False,
+    rx_frames: int = 0,
+    tx_frames: int = 0,
+) -> Port: ...
+def open_socket(
+    address: bytes, port: int = 0, interface: int = 0, buffer_bytes: int = 0, offload: bool = True
+) -> Port: ...
+def why_no_xsk() -> str | None: ...

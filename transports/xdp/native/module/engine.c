@@ -1,0 +1,442 @@
+/* Engine: the protocol engine and its port, as whoever serves it sees them. */
+#include <errno.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "glue.h"
+
+PyTypeObject *Engine_Type;
+
+
+/* Entering and leaving ------------------------------------------------------------------------------------- */
+
+static bool is_open(Engine *self) {
+    if (!self->protocol)
+        PyErr_SetString(PyExc_RuntimeError, "the engine is closed");
+    return self->protocol != NULL;
+}
+
+int engine_enter(Engine *self) {
+    unsigned long me = PyThread_get_thread_ident();
+    while (self->busy && self->busy != me) {
+        Py_BEGIN_ALLOW_THREADS;
+        (void)sched_yield();
+        Py_END_ALLOW_THREADS;
+    }
+    if (!is_open(self))
+        return -1;
+    lunar_xdp_engine_set_time(self->protocol, now_ns());
+    return 0;
+}
+
+/* Whoever sleeps on the descriptor wakes at that time.  A timer that is set too early costs one turn; setting it for each
+ * message would cost more. */
+static void set_timer(Engine *self, uint64_t due_ns) {
+    if (due_ns >= self->timer_ns)
+        return;
+    self->timer_ns = due_ns;
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(due_ns / 1000000000u), .tv_nsec = (long)(due_ns % 1000000000u)}};
+    if (!due_ns)
+        when.it_value.tv_nsec = 1;
+    (void)timerfd_settime(self->timer, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void read_timer(Engine *self) {
+    uint64_t times;
+    if (self->timer_ns <= now_ns() && read(self->timer, &times, sizeof times) == sizeof times)
+        self->timer_ns = UINT64_MAX;
+}
+
+void engine_leave(Engine *self) {
+    if (self->busy || !self->protocol)
+        return;
+    (void)lunar_xdp_engine_flush(self->protocol); /* an error comes again where it can be told: in `work` */
+    set_timer(self, lunar_xdp_engine_due(self->protocol));
+}
+
+/* Telling -------------------------------------------------------------------------------------------------- */
+
+void engine_later(Engine *self, PyObject *stream, int what, const char *reason, uint64_t first, uint64_t second) {
+    if (self->event_count == self->event_capacity) {
+        Py_ssize_t capacity = self->event_capacity ? 2 * self->event_capacity : 16;
+        Event *grown = PyMem_Realloc(self->events, (size_t)capacity * sizeof *grown);
+        if (!grown) {
+            PyErr_NoMemory();
+            PyErr_WriteUnraisable(stream);
+            return;
+        }
+        self->events = grown;
+        self->event_capacity = capacity;
+    }
+    Py_INCREF(stream);
+    self->events[self->event_count++] = (Event){stream, what, reason, first, second};
+}
+
+/* A handler may cause more: that is told after what there is. */
+void engine_tell(Engine *self) {
+    if (self->telling || self->busy)
+        return;
+    PyObject *error[3];
+    PyErr_Fetch(&error[0], &error[1], &error[2]);
+    self->telling = 1;
+    for (Py_ssize_t i = 0; i < self->event_count; i++) {
+        Event event = self->events[i];
+        self->events[i].stream = NULL;
+        if (PyObject_TypeCheck(event.stream, Outgoing_Type))
+            outgoing_tell((Outgoing *)event.stream, &event);
+        else
+            incoming_tell((Incoming *)event.stream, &event);
+        if (PyErr_Occurred())
+            PyErr_WriteUnraisable(event.stream);
+        Py_DECREF(event.stream);
+    }
+    self->event_count = 0;
+    self->telling = 0;
+    PyErr_Restore(error[0], error[1], error[2]);
+}
+
+/* Working -------------------------------------------------------------------------------------------------- */
+
+static void pump_missed(Engine *self) {
+    for (int rounds = 0; self->missed && rounds < 2; rounds++) {
+        self->missed = 0;
+        for (Outgoing *each = self->first; each; each = each->next)
+            if (each->outlet && outgoing_pump(each) < 0)
+                PyErr_WriteUnraisable((PyObject *)each);
+    }
+}
+
+/* One turn: 0 or a negative errno. */
+static int turn(Engine *self) {
+    if (self->busy)
+        return 0; /* whoever is in it does what there is to do */
+    Py_INCREF(self); /* a handler may let go of it */
+    read_timer(self);
+    self->busy = PyThread_get_thread_ident();
+    (void)lunar_xdp_engine_work(self->protocol, now_ns());
+    pump_missed(self);
+    (void)lunar_xdp_engine_flush(self->protocol);
+    self->busy = 0;
+    engine_tell(self);
+    int error = 0;
+    if (self->protocol) { /* no handler has closed it */
+        set_timer(self, self->missed ? 0 : lunar_xdp_engine_due(self->protocol));
+        error = lunar_xdp_engine_error(self->protocol);
+    }
+    Py_DECREF(self);
+    return error;
+}
+
+static bool may_sleep(void *context) {
+    Shared *shared = context;
+    return shared->closed || shared->port->kind->prepare_sleep(shared->port);
+}
+
+static PyObject *engine_work(Engine *self, PyObject *Py_UNUSED(ignored)) {
+    if (!is_open(self))
+        return NULL;
+    int error = turn(self);
+    if (self->shared && !may_sleep(self->shared)) /* whoever serves it so sleeps next */
+        set_timer(self, 0);
+    if (!error)
+        Py_RETURN_NONE;
+    errno = -error;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+/* The capsule: see engine_api.h. */
+
+static int work_natively(void *context) {
+    Engine *self = ((Shared *)context)->engine;
+    return self && self->protocol && turn(self) ? 1 : 0;
+}
+
+static uint64_t due_ns(void *context) {
+    Engine *self = ((Shared *)context)->engine;
+    return self && self->protocol ? lunar_xdp_engine_due(self->protocol) : UINT64_MAX;
+}
+
+/* The port stays while somebody looks. */
+static bool has_input(void *context) {
+    Shared *shared = context;
+    __atomic_fetch_add(&shared->looking, 1, __ATOMIC_SEQ_CST); /* before the look at `closed`, as close_port has it */
+    bool found = !__atomic_load_n(&shared->closed, __ATOMIC_SEQ_CST) && shared->port->kind->has_input(shared->port);
+    __atomic_fetch_sub(&shared->looking, 1, __ATOMIC_SEQ_CST);
+    return found;
+}
+
+static void free_shared(PyObject *capsule) {
+    Shared *shared = PyCapsule_GetPointer(capsule, LUNAR_ENGINE_CAPSULE);
+    PyMem_Free(shared);
+}
+
+static void close_port(Engine *self) {
+    Shared *shared = self->shared;
+    if (!shared || shared->closed)
+        return;
+    __atomic_store_n(&shared->closed, 1, __ATOMIC_SEQ_CST);
+    shared->engine = NULL;
+    while (__atomic_load_n(&shared->looking, __ATOMIC_SEQ_CST))
+        (void)sched_yield(); /* a look is short, and needs no lock */
+    shared->port->kind->close(shared->port);
+    self->port->port = NULL;
+}
+
+static int make_shared(Engine *self) {
+    Shared *shared = PyMem_Calloc(1, sizeof *shared);
+    if (!shared) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    shared->api = (lunar_engine_api){.version = LUNAR_ENGINE_API_VERSION,
+                                     .context = shared,
+                                     .has_input = has_input,
+                                     .due_ns = due_ns,
+                                     .work = work_natively,
+                                     .may_sleep = may_sleep};
+    shared->engine = self;
+    shared->port = self->port->port;
+    self->capsule = PyCapsule_New(shared, LUNAR_ENGINE_CAPSULE, free_shared); /* api comes first in it */
+    if (!self->capsule) {
+        PyMem_Free(shared);
+        return -1;
+    }
+    self->shared = shared;
+    return 0;
+}
+
+/* One descriptor for both: what comes, and what is due. */
+static int open_descriptors(Engine *self) {
+    self->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    self->epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN};
+    if (self->timer >= 0 && self->epoll >= 0 && epoll_ctl(self->epoll, EPOLL_CTL_ADD, self->timer, &event) == 0 &&
+        epoll_ctl(self->epoll, EPOLL_CTL_ADD, self->port->port->fd, &event) == 0)
+        return 0;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return -1;
+}
+
+static void close_descriptors(Engine *self) {
+    if (self->timer >= 0)
+        close(self->timer);
+    if (self->epoll >= 0)
+        close(self->epoll);
+    self->timer = self->epoll = -1;
+}
+
+/* Making, closing ------------------------------------------------------------------------------------------ */
+
+static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"port", "key", "window", "message_bytes", "datagram_bytes", "silence_ns", NULL};
+    Port *port;
+    const char *key;
+    Py_ssize_t key_bytes;
+    unsigned window = 0, message_bytes = 0, datagram_bytes = 0;
+    unsigned long long silence_ns = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!y#|IIIK", names, Port_Type, &port, &key, &key_bytes, &window,
+                                     &message_bytes, &datagram_bytes, &silence_ns))
+        return NULL;
+    if (key_bytes != 16 || !port->port || port->taken) {
+        PyErr_SetString(PyExc_ValueError, "a key of 16 bytes, and a port that is open and nobody else's");
+        return NULL;
+    }
+    lunar_xdp_limits limits = {.window = window,
+                               .message_bytes = message_bytes,
+                               .datagram_bytes = datagram_bytes,
+                               .silence_ns = silence_ns};
+    Engine *self = PyObject_GC_New(Engine, type);
+    if (!self)
+        return NULL;
+    memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
+    Py_INCREF(port);
+    self->port = port;
+    self->timer = self->epoll = -1;
+    self->timer_ns = UINT64_MAX;
+    port->taken = 1;
+    PyObject_GC_Track(self);
+    self->protocol = lunar_xdp_engine_new(port->port, (const uint8_t *)key, &limits, now_ns());
+    if (!self->protocol)
+        PyErr_SetString(PyExc_ValueError, "the limits cannot be used, or there is no memory");
+    if (!self->protocol || open_descriptors(self) < 0 || make_shared(self) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    (void)may_sleep(self->shared);
+    return (PyObject *)self;
+}
+
+static void close_engine(Engine *self) {
+    lunar_xdp_engine *protocol = self->protocol;
+    self->protocol = NULL;
+    for (Outgoing *each = self->first; each; each = each->next)
+        each->protocol = NULL;
+    self->first = NULL;
+    self->life++; /* an Incoming looks at it before it uses its end */
+    if (protocol)
+        lunar_xdp_engine_free(protocol);
+    close_port(self);
+    close_descriptors(self);
+}
+
+static PyObject *engine_close(Engine *self, PyObject *Py_UNUSED(ignored)) {
+    if (self->protocol && engine_enter(self) < 0)
+        return NULL;
+    if (self->busy) {
+        PyErr_SetString(PyExc_RuntimeError, "an engine cannot be closed from within");
+        return NULL;
+    }
+    close_engine(self);
+    engine_tell(self);
+    Py_RETURN_NONE;
+}
+
+/* In a child process: nothing is sent, and nobody is waited for. */
+static PyObject *engine_abandon(Engine *self, PyObject *Py_UNUSED(ignored)) {
+    self->busy = 0;
+    if (self->shared)
+        self->shared->looking = 0; /* whoever looked is no thread of ours */
+    close_engine(self);
+    Py_RETURN_NONE;
+}
+
+/* Streams -------------------------------------------------------------------------------------------------- */
+
+int parse_destination(PyObject *argument, lunar_destination *destination) {
+    const char *address, *mac;
+    Py_ssize_t address_bytes, mac_bytes;
+    unsigned short port, mtu, vlan;
+    unsigned char priority;
+    if (!PyArg_ParseTuple(argument, "y#HHy#Hb", &address, &address_bytes, &port, &mtu, &mac, &mac_bytes, &vlan, &priority))
+        return 0;
+    if ((address_bytes != 4 && address_bytes != 16) || mac_bytes != 6 || vlan > 4094 || priority > 7) {
+        PyErr_SetString(PyExc_ValueError, "no destination");
+        return 0;
+    }
+    *destination = (lunar_destination){
+        .family = address_bytes == 4 ? 4 : 6, .priority = priority, .vlan = vlan, .port = port, .mtu = mtu};
+    memcpy(destination->address, address, (size_t)address_bytes);
+    memcpy(destination->mac, mac, 6);
+    return 1;
+}
+
+static int parse_stream(const char *publisher, Py_ssize_t publisher_bytes, const char *subscriber,
+                        Py_ssize_t subscriber_bytes, int reliable, lunar_xdp_stream *stream) {
+    if (publisher_bytes != 16 || subscriber_bytes != 16) {
+        PyErr_SetString(PyExc_ValueError, "ids have 16 bytes");
+        return -1;
+    }
+    memcpy(stream->publisher, publisher, 16);
+    memcpy(stream->subscriber, subscriber, 16);
+    stream->reliable = reliable;
+    return 0;
+}
+
+static PyObject *engine_open_outgoing(Engine *self, PyObject *args) {
+    const char *publisher, *subscriber;
+    Py_ssize_t publisher_bytes, subscriber_bytes;
+    int reliable;
+    lunar_destination to;
+    PyObject *handler;
+    lunar_xdp_stream stream;
+    if (!PyArg_ParseTuple(args, "y#y#pO&O", &publisher, &publisher_bytes, &subscriber, &subscriber_bytes, &reliable,
+                          parse_destination, &to, &handler) ||
+        parse_stream(publisher, publisher_bytes, subscriber, subscriber_bytes, reliable, &stream) < 0)
+        return NULL;
+    return outgoing_open(self, &stream, &to, handler);
+}
+
+static PyObject *engine_open_incoming(Engine *self, PyObject *args) {
+    const char *publisher, *subscriber, *key;
+    Py_ssize_t publisher_bytes, subscriber_bytes, key_bytes;
+    int reliable;
+    lunar_destination to;
+    PyObject *handler;
+    lunar_xdp_stream stream;
+    if (!PyArg_ParseTuple(args, "y#y#py#O&O", &publisher, &publisher_bytes, &subscriber, &subscriber_bytes, &reliable, &key,
+                          &key_bytes, parse_destination, &to, &handler) ||
+        parse_stream(publisher, publisher_bytes, subscriber, subscriber_bytes, reliable, &stream) < 0)
+        return NULL;
+    if (key_bytes != 16) {
+        PyErr_SetString(PyExc_ValueError, "a key has 16 bytes");
+        return NULL;
+    }
+    return incoming_open(self, &stream, (const uint8_t *)key, &to, handler);
+}
+
+static PyObject *engine_statistics(Engine *self, PyObject *Py_UNUSED(ignored)) {
+    if (!is_open(self))
+        return NULL;
+    const lunar_xdp_statistics *all = lunar_xdp_engine_statistics(self->protocol);
+#define COUNT(name) #name, (unsigned long long)all->name
+    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsKsK}", COUNT(datagrams_received), COUNT(datagrams_sent),
+                         COUNT(records_received), COUNT(records_sent), COUNT(messages_sent), COUNT(messages_delivered),
+                         COUNT(resent), COUNT(duplicates), COUNT(out_of_order), COUNT(stale), COUNT(unknown_tokens),
+                         COUNT(malformed), COUNT(faults), COUNT(acks_sent), COUNT(acks_received), COUNT(polls_sent),
+                         COUNT(polls_received), COUNT(halvings), COUNT(port_full), COUNT(memory_refused),
+                         COUNT(best_effort_lost));
+#undef COUNT
+}
+
+static PyObject *engine_fileno(Engine *self, PyObject *Py_UNUSED(ignored)) {
+    return is_open(self) ? PyLong_FromLong(self->epoll) : NULL;
+}
+
+static PyObject *get_capsule(Engine *self, void *Py_UNUSED(closure)) {
+    Py_INCREF(self->capsule);
+    return self->capsule;
+}
+
+/* The type ------------------------------------------------------------------------------------------------- */
+
+static int engine_traverse(Engine *self, visitproc visit, void *arg) {
+    Py_VISIT(self->port);
+    for (Py_ssize_t i = 0; i < self->event_count; i++)
+        Py_VISIT(self->events[i].stream);
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static int engine_clear(Engine *self) {
+    if (self->telling)
+        return 0;
+    Py_ssize_t count = self->event_count;
+    self->event_count = 0;
+    for (Py_ssize_t i = 0; i < count; i++)
+        Py_XDECREF(self->events[i].stream);
+    return 0;
+}
+
+static void engine_dealloc(Engine *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    close_engine(self);
+    engine_clear(self);
+    PyMem_Free(self->events);
+    Py_XDECREF(self->capsule);
+    Py_DECREF(self->port);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+static PyGetSetDef properties[] = {{"native", (getter)get_capsule, NULL, "See `lunar.abc.Engine.native`.", NULL}, {NULL}};
+static PyMethodDef methods[] = {
+    {"work", (PyCFunction)engine_work, METH_NOARGS, "See `lunar.abc.Engine.work`."},
+    {"fileno", (PyCFunction)engine_fileno, METH_NOARGS, "Readable when something has come or is due."},
+    {"open_outgoing", (PyCFunction)engine_open_outgoing, METH_VARARGS, NULL},
+    {"open_incoming", (PyCFunction)engine_open_incoming, METH_VARARGS, NULL},
+    {"statistics", (PyCFunction)engine_statistics, METH_NOARGS, "All counts since it was made, by name."},
+    {"abandon", (PyCFunction)engine_abandon, METH_NOARGS, "In a child process: closes its copies of the descriptors."},
+    {"close", (PyCFunction)engine_close, METH_NOARGS, "Closes it and its port; again: does nothing."},
+    {NULL}};
+static PyType_Slot slots[] = {{Py_tp_new, engine_new},       {Py_tp_dealloc, engine_dealloc}, {Py_tp_traverse, engine_traverse},
+                              {Py_tp_clear, engine_clear},   {Py_tp_methods, methods},        {Py_tp_getset, properties},
+                              {0, NULL}};
+static PyType_Spec spec = {.name = "lunar_xdp._xdp.Engine",
+                           .basicsize = sizeof(Engine),
+                           .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+                           .slots = slots};
+
+int engine_register(PyObject *module) { return register_type(module, &spec, &Engine_Type); }

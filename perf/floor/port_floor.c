@@ -5,11 +5,13 @@
 
 enum { IDLE_NS = 500000000, MOST = 64 };
 
+static bool is_udp(const floor_options *options) { return strcmp(options->backend, "udp") == 0; }
+
 static lunar_port *open_port(const floor_options *options) {
     lunar_reason reason = {""};
     lunar_port *port = NULL;
     int error;
-    if (strcmp(options->backend, "udp") == 0) {
+    if (is_udp(options)) {
         lunar_socket_options socket = {.family = 4, .port = FLOOR_PORT};
         memcpy(socket.address, options->here, 4);
         error = lunar_socket_open(&port, &socket, &reason);
@@ -49,7 +51,7 @@ static void ping(lunar_port *port, const lunar_destination *to, const floor_opti
         port->kind->release(port);
         times_ns[round] = now_ns() - start;
     }
-    print_times(options, strcmp(options->backend, "udp") ? "port_floor ping xdp" : "port_floor ping udp", times_ns);
+    print_times(options, is_udp(options) ? "port_floor ping udp" : "port_floor ping xdp", times_ns);
     free(times_ns);
 }
 
@@ -79,7 +81,8 @@ static void flood(lunar_port *port, const lunar_destination *to, const floor_opt
         if (sent % 1024 < options->burst)
             now = now_ns();
     }
-    print_rate(options, strcmp(options->backend, "udp") ? "port_floor flood xdp" : "port_floor flood udp", port->sent, port->unsent, now_ns() - start);
+    print_rate(options, is_udp(options) ? "port_floor flood udp" : "port_floor flood xdp", port->sent, port->unsent,
+               now_ns() - start);
 }
 
 static void sink(lunar_port *port, const floor_options *options) {
@@ -99,7 +102,8 @@ static void sink(lunar_port *port, const floor_options *options) {
         }
     }
     (void)port->kind->prepare_sleep(port); /* asks how many were dropped */
-    print_rate(options, strcmp(options->backend, "udp") ? "port_floor sink xdp" : "port_floor sink udp", received, port->dropped, last - first);
+    print_rate(options, is_udp(options) ? "port_floor sink udp" : "port_floor sink xdp", received, port->dropped,
+               last - first);
 }
 
 int main(int count, char **arguments) {

@@ -1,7 +1,7 @@
 /* The floor of UDP: ping-pong and flood on one socket that is polled, never slept on.
  *
- * `--backend connected` (default) knows one peer and spares the kernel the route for each datagram; `unconnected` is how
- * one socket serves many peers.
+ * `--backend connected` (default) knows one peer and spares the kernel the route for each datagram; `unconnected` is
+ * how one socket serves many peers.
  */
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -1,8 +1,8 @@
 /* The floor of AF_XDP: ping-pong and flood whose loops touch rings and nothing else.
  *
- * Opening the socket and the filter is Lunar's; what is measured is written here by hand.  The frames are made before; who
- * answers swaps the addresses in the frame that came and sends that same frame.  The pings' answers are recognized by nothing:
- * one comes for each.  Both sides spin.
+ * Opening the socket and the filter is Lunar's; what is measured is written here by hand.  The frames are made before;
+ * who answers swaps the addresses in the frame that came and sends that same frame.  The pings' answers are recognized
+ * by nothing: one comes for each.  Both sides spin.
  */
 #include <sys/socket.h>
 #include <unistd.h>

@@ -103,7 +103,7 @@ static void both_agree(void) {
             continue;
         /* Good and not taken: it is to somebody else. */
         const uint8_t *ip = frame + (frame[12] == 0x81 ? 18 : 14);
-        CHECK(memcmp(ip + (got.family == 4 ? 16 : 24), got.family == 4 ? IPV4_HERE : IPV6_HERE, got.family == 4 ? 4 : 16));
+        CHECK(got.family == 4 ? memcmp(ip + 16, IPV4_HERE, 4) : memcmp(ip + 24, IPV6_HERE, 16));
     }
     CHECK(parsed > rounds / 10);
     lunar_filter_close(&filter);

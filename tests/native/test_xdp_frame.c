@@ -77,16 +77,25 @@ static void what_it_does_not_take(void) {
     static const struct {
         uint8_t family, at, value;
     } wrong[] = {
-        {4, 12, 0x09}, {4, 14, 0x55}, {4, 14, 0x44}, {4, 14, 0x4f}, {4, 17, 200}, {4, 17, 19}, {4, 20, 0x20}, {4, 21, 1},
-        {4, 22, 63},   {4, 23, 6},    {4, 39, 7},    {4, 39, 93},   {6, 14, 0x40}, {6, 18, 1}, {6, 20, 0},   {6, 20, 44},
+        {4, 12, 0x09}, {4, 14, 0x55}, {4, 14, 0x44}, {4, 14, 0x4f}, {4, 17, 200}, {4, 17, 19}, {4, 20, 0x20},
+        {4, 21, 1},
+        {4, 23, 6},    {4, 39, 7},    {4, 39, 93},   {6, 14, 0x40}, {6, 18, 1}, {6, 20, 0},   {6, 20, 44},
         {6, 59, 7},    {6, 59, 73},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         uint32_t size = build(frame, wrong[i].family, 0, 64);
         CHECK(lunar_frame_parse(frame, size, 4712, &got));
         frame[wrong[i].at] = wrong[i].value;
+        if (wrong[i].family == 4) { /* right but for the lie */
+            memset(frame + 24, 0, 2);
+            uint16_t checksum = (uint16_t)~fold(sum_of(frame + 14, 20));
+            memcpy(frame + 24, &checksum, 2);
+        }
         CHECK(!lunar_frame_parse(frame, size, 4712, &got));
     }
+    uint32_t size = build(frame, 4, 0, 64);
+    frame[24] ^= 1; /* its checksum */
+    CHECK(!lunar_frame_parse(frame, size, 4712, &got));
     lunar_frame_header header;
     lunar_destination to = destination(5, 0);
     CHECK(!lunar_frame_prepare(&header, &HERE, &to));

@@ -108,8 +108,8 @@ static int tell_who_is_there(uint32_t interface_index, int error, lunar_reason *
 }
 
 /* One mode.  As a program that takes frames in several buffers, although ours needs only the first one: drivers refuse
- * others with a large MTU, refuse to raise the MTU as long as one is there, or take offloads away from all other traffic.
- * Kernels before 5.18 know no such programs. */
+ * others with a large MTU, refuse to raise the MTU as long as one is there, or take offloads away from all other
+ * traffic. Kernels before 5.18 know no such programs. */
 static int attach(lunar_filter *filter, const lunar_interface *interface, uint16_t port, bool native,
                   lunar_reason *reason) {
     if (lunar_filter_load(filter, port, interface->queues, true, NULL)) {

@@ -1,9 +1,9 @@
 /* The filter: our XDP program on one interface, with its maps and its counters.
  *
  * It is attached by a BPF link, whose descriptor this process holds: however the process ends, the kernel takes the
- * program off the interface.  In the driver where that can do it (native), else in the kernel's generic hook, which costs
- * more.  An interface takes one program: if there is another one already, its name and id are told (-EBUSY).  Ours are
- * called `lunar_<process id>`, so that one can see whose they are.
+ * program off the interface.  In the driver where that can do it (native), else in the kernel's generic hook, which
+ * costs more.  An interface takes one program: if there is another one already, its name and id are told (-EBUSY).
+ * Ours are called `lunar_<process id>`, so that one can see whose they are.
  *
  * Kernel: 5.9 for links; 5.18 for native mode with a large MTU.
  */
@@ -33,7 +33,8 @@ typedef struct {
 /* Whether this process can have AF_XDP sockets and a filter at all: 0, or a negative errno and what is missing. */
 int lunar_filter_probe(lunar_reason *reason);
 
-/* Attached when this returns 0, and passes everything until it is told sockets and addresses.  Else a negative errno. */
+/* Attached when this returns 0, and passes everything until it is told sockets and addresses.  Else a negative
+ * errno. */
 int lunar_filter_open(lunar_filter *filter, const lunar_interface *interface, uint16_t port, lunar_filter_mode mode,
                       lunar_reason *reason);
 void lunar_filter_close(lunar_filter *filter);

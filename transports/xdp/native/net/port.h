@@ -30,8 +30,8 @@ typedef struct {
 typedef struct lunar_port lunar_port;
 
 typedef struct {
-    /* What has come, at most `most`; stays valid until `release`.  How many, or a negative errno.  No system call where the
-     * backend can do without. */
+    /* What has come, at most `most`; stays valid until `release`.  How many, or a negative errno.  No system call
+     * where the backend can do without. */
     int (*receive)(lunar_port *port, lunar_datagram *datagrams, int most);
     /* All that was received may be overwritten. */
     void (*release)(lunar_port *port);

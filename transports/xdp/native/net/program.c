@@ -1,6 +1,6 @@
-/* Registers: r6 the context, r7 where the IP header ends up being looked for (moves on over a tag and over IPv4's options),
- * r8 the end of the frame, r9 the verdict.  r0 to r5 are spent by calls.  On the stack: at -16 the address that is asked
- * for, at -24 the counter's number. */
+/* Registers: r6 the context, r7 where the IP header ends up being looked for (moves on over a tag and over IPv4's
+ * options), r8 the end of the frame, r9 the verdict.  r0 to r5 are spent by calls.  On the stack: at -16 the address
+ * that is asked for, at -24 the counter's number. */
 #include "program.h"
 
 #include <arpa/inet.h>

@@ -1,10 +1,10 @@
 /* The XDP program, written down as instructions: no compiler is needed where Lunar is installed.
  *
  * Theory.  For each frame that the interface receives: is it UDP to our port, not a fragment, and to one of our
- * addresses?  Then it goes to the AF_XDP socket that serves the queue it came by.  All else goes on to the kernel, as if
- * there were no program: other ports, frames with more than one tag, IPv6 extension headers, fragments, datagrams to an
- * address that is not ours (this machine may be a router, or have containers that use the same port), and frames of a queue that
- * no socket serves.  The order of the questions makes other traffic pay little.
+ * addresses?  Then it goes to the AF_XDP socket that serves the queue it came by.  All else goes on to the kernel, as
+ * if there were no program: other ports, frames with more than one tag, IPv6 extension headers, fragments, datagrams
+ * to an address that is not ours (this machine may be a router, or have containers that use the same port), and frames
+ * of a queue that no socket serves.  The order of the questions makes other traffic pay little.
  *
  * The kernel's verifier proves that nothing is read past the end of a frame, so it need not be believed here.
  */

@@ -1,9 +1,9 @@
 /* Rings: the four queues that an AF_XDP socket shares with the kernel (Documentation/networking/af_xdp.rst).
  *
- * Theory.  One side produces, the other one consumes; each writes its own index, which only grows, and reads the other's.
- * A slot is written before the producer's index is (release), and read after that index was (acquire); the consumer gives it back
- * the same way.  What the other side says is read only when what was seen of it before is used up, so its cache line
- * travels once for a burst.
+ * Theory.  One side produces, the other one consumes; each writes its own index, which only grows, and reads the
+ * other's. A slot is written before the producer's index is (release), and read after that index was (acquire); the
+ * consumer gives it back the same way.  What the other side says is read only when what was seen of it before is used
+ * up, so its cache line travels once for a burst.
  */
 #ifndef LUNAR_XDP_RING_H
 #define LUNAR_XDP_RING_H

@@ -43,7 +43,8 @@ typedef union {
     char bytes[CONTROL_BYTES];
 } control;
 
-/* Datagrams to one destination that lie side by side, all `segment_bytes` long but the last one, which may be shorter. */
+/* Datagrams to one destination that lie side by side, all `segment_bytes` long but the last one, which may be
+ * shorter. */
 typedef struct {
     lunar_destination to;
     address address;
@@ -79,8 +80,8 @@ typedef struct {
     run runs[RUNS];
 } udp;
 
-/* ---- sleeping: only who sleeps has the epoll instance watch the socket, because the kernel wakes what watches for each
- * datagram, and its sender pays for that */
+/* ---- sleeping: only who sleeps has the epoll instance watch the socket, because the kernel wakes what watches for
+ * each datagram, and its sender pays for that */
 
 static void watch(udp *self) {
     struct epoll_event event = {.events = EPOLLIN | (self->starved ? EPOLLOUT : 0)};
@@ -158,8 +159,8 @@ static int fetch_many(udp *self, uint32_t batch) {
     return got;
 }
 
-/* What is there, into free slots: as many as came at once the last time, and one more time that.  Joining is asked for when
- * they have come that fast for the first time, because after that they must all be received with what says so. */
+/* What is there, into free slots: as many as came at once the last time, and one more time that.  Joining is asked for
+ * when they have come that fast for the first time, because after that they must all be received with what says so. */
 static void fetch(udp *self) {
     if (self->cursor == self->filled && !self->held)
         self->cursor = self->filled = 0;
@@ -320,11 +321,13 @@ static int send_runs(udp *self) {
     int sent;
     if (count == 1 && first->count == 1)
         sent = sendto(self->socket, bytes->iov_base, bytes->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL, &first->address.any,
-                      address_bytes(self)) < 0 ? -1 : 1;
+                      address_bytes(self));
     else
         sent = sendmmsg(self->socket, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0)
         return -errno;
+    if (count == 1)
+        sent = 1; /* sendto has counted bytes */
     for (int i = 0; i < sent; i++) {
         self->port.sent += first[i].count;
         self->port.sent_bytes += first[i].size_bytes;
@@ -399,7 +402,8 @@ static void udp_commit(lunar_port *port, uint32_t size_bytes, uint64_t transmit_
         last->count++;
     } else {
         run *next = &self->runs[self->run_count++];
-        *next = (run){.to = self->to, .start = self->tail, .size_bytes = size_bytes, .segment_bytes = size_bytes, .count = 1};
+        *next = (run){.to = self->to, .start = self->tail, .size_bytes = size_bytes, .segment_bytes = size_bytes};
+        next->count = 1;
         (void)fill_address(self, &next->address, &self->to);
     }
     self->tail += size_bytes;

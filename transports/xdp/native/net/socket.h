@@ -1,13 +1,13 @@
 /* A port over a UDP socket: where there is no privilege or no driver for AF_XDP.  The two send to one another.
  *
- * Theory.  Few system calls for many datagrams.  Received: recvmmsg, one at a time as long as they come one by one, up to 32
- * when they come faster; the kernel may join what belongs together (UDP_GRO), and it is taken apart here.  Sent: what is
- * committed lies side by side in one buffer, and datagrams of equal size to one destination become one run, which the kernel or the
- * NIC cuts (UDP_SEGMENT).  `flush` sends all runs with one sendmmsg.
+ * Theory.  Few system calls for many datagrams.  Received: recvmmsg, one at a time as long as they come one by one, up
+ * to 32 when they come faster; the kernel may join what belongs together (UDP_GRO), and it is taken apart here.  Sent:
+ * what is committed lies side by side in one buffer, and datagrams of equal size to one destination become one run,
+ * which the kernel or the NIC cuts (UDP_SEGMENT).  `flush` sends all runs with one sendmmsg.
  *
- * Nothing is fragmented: a datagram that is too long for its path is given up and counted (`unsent`), and so are those to a
- * destination that the kernel refuses.  What the kernel drops it counts as it had it: datagrams that it had joined count
- * as one in `dropped`.
+ * Nothing is fragmented: a datagram that is too long for its path is given up and counted (`unsent`), and so are those
+ * to a destination that the kernel refuses.  What the kernel drops it counts as it had it: datagrams that it had
+ * joined count as one in `dropped`.
  */
 #ifndef LUNAR_XDP_SOCKET_H
 #define LUNAR_XDP_SOCKET_H

@@ -44,8 +44,8 @@ typedef struct {
     template templates[TEMPLATES];
 } xsk;
 
-/* ---- sleeping: only who sleeps has the epoll instance watch the sockets, because the kernel wakes what watches for each batch
- * of frames, and its sender pays for that */
+/* ---- sleeping: only who sleeps has the epoll instance watch the sockets, because the kernel wakes what watches for
+ * each batch of frames, and its sender pays for that */
 
 static void watch(xsk *self) {
     struct epoll_event event = {.events = EPOLLIN};
@@ -195,7 +195,8 @@ static bool find_frame(xsk *self) {
 static uint8_t *xsk_begin(lunar_port *port, const lunar_destination *to, uint32_t *room_bytes) {
     xsk *self = (xsk *)port;
     template *found = find_template(self, to);
-    uint32_t overhead = lunar_frame_overhead(to->family), mtu = to->mtu < self->interface.mtu ? to->mtu : self->interface.mtu;
+    uint32_t overhead = lunar_frame_overhead(to->family);
+    uint32_t mtu = to->mtu < self->interface.mtu ? to->mtu : self->interface.mtu;
     *room_bytes = 0;
     if (!found || mtu <= overhead)
         return NULL;
@@ -293,7 +294,8 @@ static int open_queues(xsk *self, const lunar_xsk_options *options, lunar_reason
             return error;
         self->queue_count = queue + 1;
         if ((error = lunar_filter_serve(&self->filter, queue, self->queues[queue].fd)))
-            return lunar_reason_give(reason, error, "the filter takes no socket for queue %u: %s", queue, strerror(-error));
+            return lunar_reason_give(reason, error, "the filter takes no socket for queue %u: %s", queue,
+                                     strerror(-error));
     }
     for (uint32_t i = 0; i < self->tx_frames; i++)
         self->free[self->free_count++] = (uint64_t)(rx_frames + self->tx_frames - 1 - i) * each.frame_bytes;

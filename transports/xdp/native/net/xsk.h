@@ -1,14 +1,16 @@
 /* A port over AF_XDP: datagrams between this process and an interface, past the kernel's network stack.
  *
- * Theory.  The filter on the interface gives the frames for our port to one AF_XDP socket for each queue.  `receive` looks
- * into the RX rings and gives pointers into the frames; `release` lets the kernel have them again, some at a time.  A datagram
- * to send is written at its place in a free frame, the headers are put in front of it, and `flush` tells the kernel of all
- * of them at once.  All is sent by the first queue's socket: who sends is one thread, so more would gain nothing.
+ * Theory.  The filter on the interface gives the frames for our port to one AF_XDP socket for each queue.  `receive`
+ * looks into the RX rings and gives pointers into the frames; `release` lets the kernel have them again, some at a
+ * time.  A datagram to send is written at its place in a free frame, the headers are put in front of it, and `flush`
+ * tells the kernel of all of them at once.  All is sent by the first queue's socket: who sends is one thread, so more
+ * would gain nothing.
  *
- * Frames that no parser takes are counted (`rejected`) and go back.  A peer can make this process do no more than that.
+ * Frames that no parser takes are counted (`rejected`) and go back.  A peer can make this process do no more than
+ * that.
  *
- * With a link that is down `flush` says -ENETDOWN, and what was committed stays; it works again when the link is up.  An
- * interface that is gone does not come back: `flush` and `receive` say -ENODEV from then on.
+ * With a link that is down `flush` says -ENETDOWN, and what was committed stays; it works again when the link is up.
+ * An interface that is gone does not come back: `flush` and `receive` say -ENODEV from then on.
  */
 #ifndef LUNAR_XDP_XSK_H
 #define LUNAR_XDP_XSK_H

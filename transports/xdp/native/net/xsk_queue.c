@@ -34,7 +34,8 @@ static int set_number(int fd, int option, uint32_t value) {
 
 static int make_memory(lunar_xsk_queue *queue, const lunar_xsk_queue_options *options, lunar_reason *reason) {
     queue->memory_bytes = (size_t)options->frame_bytes * (options->rx_frames + options->tx_frames);
-    void *memory = mmap(NULL, queue->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    void *memory = mmap(NULL, queue->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+                        -1, 0);
     if (memory == MAP_FAILED)
         return lunar_reason_give(reason, -errno, "no memory for frames: %s", strerror(errno));
     queue->memory = memory;
@@ -44,8 +45,8 @@ static int make_memory(lunar_xsk_queue *queue, const lunar_xsk_queue_options *op
         return 0;
     if (errno == ENOBUFS)
         return lunar_reason_give(reason, -ENOBUFS,
-                                 "%zu KiB of frames are more than this process may lock: raise the limit (ulimit -l), or "
-                                 "grant CAP_IPC_LOCK",
+                                 "%zu KiB of frames are more than this process may lock: raise the limit (ulimit -l), "
+                                 "or grant CAP_IPC_LOCK",
                                  queue->memory_bytes / 1024);
     return lunar_reason_give(reason, -errno, "the kernel refuses the memory of frames: %s", strerror(errno));
 }
@@ -76,8 +77,8 @@ static int make_rings(lunar_xsk_queue *queue, const lunar_xsk_queue_options *opt
     return error ? lunar_reason_give(reason, error, "the rings of an AF_XDP socket: %s", strerror(-error)) : 0;
 }
 
-/* The kernel takes a queue from a socket that was closed some time after that, in the background: so whoever comes next, as
- * after a crash, is refused at first. */
+/* The kernel takes a queue from a socket that was closed some time after that, in the background: so whoever comes
+ * next, as after a crash, is refused at first. */
 static int bind_patiently(int fd, const struct sockaddr_xdp *address) {
     const struct timespec pause = {.tv_nsec = 1000000};
     for (int tries = 0; bind(fd, (const struct sockaddr *)address, sizeof *address); tries++) {

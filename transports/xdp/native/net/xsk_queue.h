@@ -1,8 +1,8 @@
 /* One AF_XDP socket, bound to one queue of an interface, with its own memory (UMEM).
  *
- * Memory of its own, and not one for all queues: then a queue that goes wrong takes nothing with it, each may be copied or
- * not as its driver has it, and no frame has to find its way home.  What it costs is that a frame received by one queue
- * cannot be sent by another, and nobody forwards here.
+ * Memory of its own, and not one for all queues: then a queue that goes wrong takes nothing with it, each may be
+ * copied or not as its driver has it, and no frame has to find its way home.  What it costs is that a frame received
+ * by one queue cannot be sent by another, and nobody forwards here.
  *
  * The first frames of the memory are for receiving, and go round: fill ring, kernel, RX ring, us.  The others are for
  * sending: our stack of free ones, TX ring, kernel, completion ring.
@@ -32,8 +32,8 @@ typedef struct {
     uint32_t released; /* of `rx`: may be given back; between its `told` and its `own` */
 } lunar_xsk_queue;
 
-/* Open, bound, and ready to receive: 0.  Else a negative errno, the reason, and nothing to close.  May wait for a quarter
- * of a second when the queue has another socket. */
+/* Open, bound, and ready to receive: 0.  Else a negative errno, the reason, and nothing to close.  May wait for a
+ * quarter of a second when the queue has another socket. */
 int lunar_xsk_queue_open(lunar_xsk_queue *queue, const lunar_xsk_queue_options *options, lunar_reason *reason);
 void lunar_xsk_queue_close(lunar_xsk_queue *queue);
 

@@ -10,14 +10,14 @@
 
 /* Its own names, where both have some. */
 #define KIND UDP_KIND
-#define LINK_BYTES UDP_LINK_BYTES
 #define set_up udp_set_up
 #define bind_it udp_bind_it
 #define make_memory udp_make_memory
-#define watch udp_watch
 #define look udp_look
 #define LOOKS_AWAKE UDP_LOOKS_AWAKE
 #include "../../transports/xdp/native/net/socket.c"
+#include "../../transports/xdp/native/net/udp_receiving.c"
+#include "../../transports/xdp/native/net/udp_sending.c"
 #undef set_up
 
 #include <linux/if_packet.h>

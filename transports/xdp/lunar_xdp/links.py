@@ -9,6 +9,7 @@ Sources: linux/if_link.h, linux/netdev.h, linux/ethtool.h.
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import fcntl
 import socket
@@ -179,6 +180,8 @@ class Links:
     def __init__(self) -> None:
         self._netlink = NetlinkSocket()
         self._generic: NetlinkSocket | None = None
+        with contextlib.suppress(OSError):  # a kernel without it, which does not tell what drivers do
+            self._generic = NetlinkSocket(GENERIC)
         self._control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def link(self, which: str | int) -> Link:
@@ -229,9 +232,9 @@ class Links:
         return Device(link, vlan, _text(driver[4:36]) if driver else "", queues, native, zero_copy, multi_buffer)
 
     def _features(self, link: Link) -> int | None:
+        if self._generic is None:
+            return None
         try:
-            if self._generic is None:
-                self._generic = NetlinkSocket(GENERIC)
             body = struct.pack("=BBH", _GET_FAMILY, 1, 0) + attribute(_FAMILY_NAME, b"netdev\0")
             family = number(read_attributes(self._generic.ask(_CONTROL_FAMILY, body).body, 4), _FAMILY_ID)
             body = struct.pack("=BBH", _GET_DEVICE, 1, 0) + attribute(_IFINDEX, struct.pack("=I", link.index))

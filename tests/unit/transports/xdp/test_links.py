@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 from lunar_xdp.links import Link, Links, Program, read_link
-from lunar_xdp.netlink import NetlinkSocket, attribute
+from lunar_xdp.netlink import GENERIC, NetlinkSocket, attribute, read_messages
 
 UP_AND_RUNNING, UP, NOARP = 0x41, 0x01, 0x80
 MAC = bytes.fromhex("020000000001")
@@ -127,10 +127,28 @@ def test_a_vlan_is_below_itself_if_two_tags_were_needed(links: Links, monkeypatc
     assert links.below(inner) == (card, 42)
 
 
-def test_a_kernel_that_does_not_tell_what_drivers_do(links: Links, monkeypatch: pytest.MonkeyPatch):
-    def refuse(protocol: int) -> NetlinkSocket:
-        raise OSError(errno.EPROTONOSUPPORT, f"no protocol {protocol}")
+def test_a_kernel_that_does_not_tell_what_drivers_do(monkeypatch: pytest.MonkeyPatch):
+    def refuse_generic(protocol: int = socket.NETLINK_ROUTE) -> NetlinkSocket:
+        if protocol == GENERIC:
+            raise OSError(errno.EPROTONOSUPPORT, "no such protocol")
+        return NetlinkSocket(protocol)
 
-    monkeypatch.setattr("lunar_xdp.links.NetlinkSocket", refuse)
-    device = links.device("lo")
+    monkeypatch.setattr("lunar_xdp.links.NetlinkSocket", refuse_generic)
+    with closing(Links()) as links:
+        device = links.device("lo")
     assert (device.native, device.zero_copy, device.multi_buffer) == (None, None, None)
+
+
+def test_a_vlan_as_another_library_writes_it():
+    """The kernel that the tests run on need not have VLANs."""
+    ifinfmsg = pytest.importorskip("pyroute2.netlink.rtnl.ifinfmsg", reason="pyroute2 is not installed").ifinfmsg
+    data = {"attrs": [("IFLA_VLAN_ID", 42), ("IFLA_VLAN_PROTOCOL", 0x8100)]}
+    info = {"attrs": [("IFLA_INFO_KIND", "vlan"), ("IFLA_INFO_DATA", data)]}
+    links = [("IFLA_IFNAME", "eth0.42"), ("IFLA_MTU", 1400), ("IFLA_LINK", 3), ("IFLA_LINKINFO", info)]
+    written = ifinfmsg()
+    written.setvalue({"index": 7, "flags": 1, "ifi_type": 1, "attrs": links})
+    written.encode()
+    (read_back,) = read_messages(bytes(written.data))
+    link = read_link(read_back.body)
+    assert link is not None
+    assert (link.name, link.mtu, link.kind, link.vlan, link.parent) == ("eth0.42", 1400, "vlan", 42, 3)

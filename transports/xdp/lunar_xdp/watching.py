@@ -189,7 +189,7 @@ class PathWatcher:
     def _look_again(self, key: _Key, failed: bool = False) -> PathChange | None:
         """Looks a path up. `failed`: the kernel has asked for its neighbour, and nobody has answered."""
         watched = self._watched[key]
-        before, watched.unanswered = watched.reported, watched.unanswered or failed
+        before = watched.reported
         try:
             after = self._paths.look_up(*key)
             if after.resolving:
@@ -207,15 +207,17 @@ class PathWatcher:
     def _without_mac(self, path: Path, watched: _Watched, failed: bool) -> Path:
         """Says what to make of a path whose next hop's MAC address the kernel does not know."""
         before, last, watched.last = watched.reported, watched.last, path
-        if not failed:
-            # Another neighbour may still answer.
-            watched.unanswered &= last is not None and (last.index, last.next_hop) == (path.index, path.next_hop)
-            self._paths.resolve(path)
+        same = last is not None and (last.index, last.next_hop) == (path.index, path.next_hop)
+        # If it is another next hop by now, then it was not asked yet, and it was the one before that did not answer.
+        watched.unanswered = same and (watched.unanswered or failed)
+        known = before.mac if before is not None and same else b""
+        if not (same and failed):
+            # A firewall may keep the datagram back; that is no reason to give up what is known.
+            with contextlib.suppress(*[Unreachable] if known else []):
+                self._paths.resolve(path)
         if watched.unanswered:
             raise _Unanswered(path.remote, f"nobody has answered for {path.next_hop} on {path.interface}")
-        if before is not None and before.mac and (before.index, before.next_hop) == (path.index, path.next_hop):
-            return replace(path, mac=before.mac, resolving=False)
-        return path
+        return replace(path, mac=known, resolving=False) if known else path
 
     def _trouble(self, before: Path | None) -> str:
         """Says what is wrong with the interface of a path that was, as the beginning of a sentence."""

@@ -34,7 +34,7 @@ class Kernel:
         self.neighbours: dict[str, bytes] = dict.fromkeys(HOPS, b"")
         self.asked: list[str] = []
         self.events: list[Message] = []
-        self.overrun = False
+        self.overrun, self.refuses = False, False
         self.links = self
 
     # as Paths
@@ -47,6 +47,8 @@ class Kernel:
 
     def resolve(self, path: Path) -> None:
         self.asked.append(path.next_hop)
+        if self.refuses:
+            raise Unreachable(path.remote, "a firewall keeps the datagram back")
 
     # as Links
 
@@ -169,12 +171,14 @@ class Watching(RuleBasedStateMachine):
         return not (kernel.events or kernel.overrun) and kernel.up and kernel.there and kernel.routed
 
     @precondition(lambda self: self.settled and self.told is not None and self.told.mac)
-    @rule()
-    def what_is_forgotten_stays_known(self) -> None:
+    @rule(refuses=st.booleans())
+    def what_is_forgotten_stays_known(self, refuses: bool) -> None:
         assert self.told is not None
+        self.kernel.refuses = refuses
         self.kernel.neighbours[self.told.next_hop] = b""
         self.kernel.tell_of_neighbour(self.told.next_hop, DELETED_NEIGHBOUR)
         assert self.watcher.read() == []
+        self.kernel.refuses = False
 
     @precondition(lambda self: self.settled)
     @rule()

@@ -161,6 +161,14 @@ def test_behind_a_router_the_next_hop_is_the_router():
         assert (path.interface, path.source, path.mtu) == ("eth0", here.addresses[0], 1500)
 
 
+def test_an_interface_that_is_named_is_the_one_that_is_asked_on():
+    with testing.Hosts(2, networks=2) as hosts:
+        here, there = hosts
+        path = here.call(lambda: find(there.addresses[0], "eth1"))
+        assert (path.interface, path.source, path.next_hop) == ("eth1", here.addresses[1], there.addresses[0])
+        assert path.mac == mac_of(there, "eth1")  # a host answers for any of its addresses
+
+
 def test_a_routes_mtu_counts(hosts: testing.Hosts):
     configure(hosts[0], "route", "add", dst="203.0.113.0/24", gateway=hosts[1].address, metrics={"mtu": 1400})
     assert hosts[0].call(lambda: find("203.0.113.9")).mtu == 1400

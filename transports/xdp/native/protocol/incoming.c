@@ -76,6 +76,7 @@ static void begin_anew(lunar_xdp_incoming *in) {
     in->state = LUNAR_INCOMING_OPENING;
     in->life = lunar_engine_number(in->stream.engine);
     in->origin = in->epoch = 0;
+    in->lost = 0;
     in->sequence = in->taken_sequence = 0;
     in->interval_ns = OPEN_FIRST_NS;
     arm(in, 0);

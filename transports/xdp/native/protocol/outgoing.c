@@ -125,6 +125,8 @@ static void take_open(lunar_xdp_outgoing *out, const lunar_wire_open *open) {
         leave_other_end(out, "the other end opened the stream anew");
     if (out->stream.closed)
         return;
+    out->lost_before = out->lost_told;
+    out->lost = 0;
     out->life = open->life;
     out->window = open->window;
     free(out->resent); /* has the size of a window */
@@ -132,6 +134,17 @@ static void take_open(lunar_xdp_outgoing *out, const lunar_wire_open *open) {
     out->message_bytes = open->message_bytes;
     out->offered_datagram = open->datagram_bytes;
     offer(out);
+}
+
+/* The other end counts anew in each of its lives. */
+static void count_losses(lunar_xdp_outgoing *out) {
+    uint64_t total = out->lost_before + out->lost;
+    if (total < out->lost)
+        total = UINT64_MAX; /* it lies */
+    if (total <= out->lost_told)
+        return;
+    out->lost_told = total;
+    out->host->losses(out->context, total);
 }
 
 static void take_ack(lunar_xdp_outgoing *out, const lunar_wire_ack *ack) {
@@ -148,7 +161,7 @@ static void take_ack(lunar_xdp_outgoing *out, const lunar_wire_ack *ack) {
         lunar_sending_acknowledged(out, ack);
     } else if (ack->lost > out->lost) {
         out->lost = ack->lost;
-        out->host->losses(out->context, ack->lost);
+        count_losses(out);
     }
     if (out->stream.closed)
         return;
@@ -308,7 +321,6 @@ void lunar_xdp_outgoing_start(lunar_xdp_outgoing *out, uint64_t last_sequence, u
     out->epoch = lunar_engine_number(engine);
     out->state = LUNAR_OUTGOING_RUNNING;
     out->start_heard = false;
-    out->lost = 0;
     lunar_outgoing_wait_for_answer(out);
     put_start(out);
     lunar_sending_go_on(out, BURST_PARTS);

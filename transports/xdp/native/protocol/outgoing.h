@@ -59,7 +59,7 @@ struct lunar_xdp_outgoing {
     uint64_t rtt_ns, timed_ns;
     uint32_t timed_pn;
     uint64_t written_ns; /* best effort */
-    uint64_t lost;
+    uint64_t lost, lost_before, lost_told; /* in this life, before it, in all */
     uint64_t last_sequence, newest_sequence, written_sequence;
     uint32_t dropped, written_dropped;
 };

@@ -1,4 +1,5 @@
 /* The engine of the accelerated path, both ends in memory on a simulated clock: what it promises, one thing a test. */
+#include "../../transports/xdp/native/protocol/token.h"
 #include "xdp_pair.h"
 
 static uint64_t seed;
@@ -66,9 +67,113 @@ static void reliable_streams(void) {
     everything_arrives(10000, 2, always_64_mib, 9000, 2048, 0);
 }
 
+/* Part numbers wrap: a key is looked for with which the first stream begins just before that. */
+static void numbers_wrap(bool reliable) {
+    Pair pair;
+    Sender sender = {.size_of = all_sizes, .count = 3000};
+    Receiver receiver = {.size_of = all_sizes};
+    uint32_t origin = (uint32_t)(PAIR_BEGINS_NS >> 20) + 1;
+    uint8_t key[16] = {0};
+    for (uint64_t i = 0; (uint32_t)lunar_token_siphash(key, (const uint8_t *)&origin, 4) < UINT32_MAX - 20000; i++)
+        memcpy(key, &i, sizeof i);
+    pair_make_with(&pair, seed, NULL, 1500, key);
+    pair.wire.lose_ppm = pair.wire.delay_ppm = reliable ? 50000 : 0;
+    pair.wire.extra_ns = 100000;
+    pair_open_sender(&pair, &sender, 1, reliable);
+    pair_open_receiver(&pair, &receiver, 1, reliable);
+    PAIR_UNTIL(&pair, receiver.running, 5);
+    while (receiver.delivered < 3000) {
+        lunar_xdp_engine_set_time(pair.engines[0], pair.wire.now_ns);
+        pair_send_all(&sender);
+        pair_turn(&pair);
+    }
+    PAIR_UNTIL(&pair, !lunar_xdp_outgoing_unacknowledged(sender.end), 1);
+    CHECK(receiver.last == 3000 && !receiver.lost);
+    finish(&pair, &sender, &receiver);
+}
+
+/* Those that wait share a datagram; one that is flushed has one of its own; so have those for different times. */
+static void datagrams_are_shared(void) {
+    Pair pair;
+    Sender senders[3] = {{.size_of = always_64}, {.size_of = always_64}, {.size_of = always_64}};
+    Receiver receivers[3] = {{.size_of = always_64}, {.size_of = always_64}, {.size_of = always_64}};
+    pair_make(&pair, seed, NULL, 1500);
+    for (uint32_t i = 0; i < 3; i++) {
+        pair_open_receiver(&pair, &receivers[i], i, i < 2);
+        pair_open_sender(&pair, &senders[i], i, i < 2);
+    }
+    PAIR_UNTIL(&pair, receivers[0].running && receivers[1].running && receivers[2].running, 1);
+    pair_run_for(&pair, 50000000);
+    uint64_t carried = pair.wire.carried;
+    lunar_xdp_engine_set_time(pair.engines[0], pair.wire.now_ns);
+    for (uint32_t i = 0; i < 12; i++)
+        CHECK(pair_send_one(&senders[i % 3]));
+    CHECK(pair.wire.carried == carried);
+    CHECK(lunar_xdp_engine_flush(pair.engines[0]) == 0);
+    CHECK(pair.wire.carried == carried + 1 && pair.wire.transmit_ns == 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK(pair_send_one(&senders[0]));
+        lunar_xdp_engine_flush(pair.engines[0]);
+    }
+    CHECK(pair.wire.carried == carried + 4);
+    uint8_t bytes[64];
+    Block *block = malloc(sizeof *block);
+    CHECK(block && (block->bytes = malloc(1)));
+    block->size_bytes = 0;
+    CHECK(pair_send_one(&senders[2]));
+    uint64_t sequence = ++senders[2].sequence;
+    fill(bytes, sequence, sizeof bytes);
+    senders[2].held++;
+    lunar_xdp_message message = {bytes, 64, 0, sequence, sequence * 1000, block, 12345};
+    CHECK(lunar_xdp_outgoing_send(senders[2].end, &message) == 1);
+    lunar_xdp_engine_flush(pair.engines[0]);
+    CHECK(pair.wire.carried == carried + 6 && pair.wire.transmit_ns == 12345);
+    pair_run_for(&pair, 50000000);
+    CHECK(receivers[2].last == senders[2].sequence && receivers[0].delivered == 7);
+    pair_free(&pair);
+}
+
+/* An acknowledgement goes with what is sent that way anyway. */
+static void acknowledgements_ride_along(void) {
+    Pair pair;
+    Sender there = {.size_of = always_64}, back = {.size_of = always_64};
+    Receiver there_end = {.size_of = always_64}, back_end = {.size_of = always_64};
+    pair_make(&pair, seed, NULL, 1500);
+    pair_open_receiver(&pair, &there_end, 1, true);
+    pair_open_sender(&pair, &there, 1, true);
+    lunar_xdp_stream stream = pair_stream(2, true);
+    back.pair = back_end.pair = &pair;
+    back_end.reliable = true;
+    back.end = lunar_xdp_engine_open_outgoing(pair.engines[1], &stream, &pair.to, &pair_outgoing_host, &back);
+    back_end.end = lunar_xdp_engine_open_incoming(pair.engines[0], &stream, pair.keys[1], &pair.to,
+                                                  &pair_incoming_host, &back_end);
+    CHECK(back.end && back_end.end);
+    PAIR_UNTIL(&pair, there_end.running && back_end.running && there.connected && back.connected, 1);
+    pair_run_for(&pair, 50000000);
+    uint64_t carried = pair.wire.carried;
+    for (uint64_t i = 1; i <= 1000; i++) {
+        lunar_xdp_engine_set_time(pair.engines[0], pair.wire.now_ns);
+        CHECK(pair_send_one(&there));
+        lunar_xdp_engine_flush(pair.engines[0]);
+        PAIR_UNTIL(&pair, there_end.delivered == i, 0.01);
+        lunar_xdp_engine_set_time(pair.engines[1], pair.wire.now_ns);
+        CHECK(pair_send_one(&back));
+        lunar_xdp_engine_flush(pair.engines[1]);
+        PAIR_UNTIL(&pair, back_end.delivered == i, 0.01);
+        CHECK(lunar_xdp_outgoing_unacknowledged(there.end) == 0);
+    }
+    CHECK(pair.wire.carried - carried < 2010);
+    CHECK(statistics(&pair, 0)->polls_sent == 0 && statistics(&pair, 1)->polls_sent == 0);
+    pair_free(&pair);
+}
+
 int main(void) {
     seed = fuzz_seed();
     reliable_streams();
+    numbers_wrap(true);
+    numbers_wrap(false);
+    datagrams_are_shared();
+    acknowledgements_ride_along();
     printf("protocol: ok\n");
     return 0;
 }

@@ -7,6 +7,8 @@
 #include "../../transports/xdp/native/protocol/wire.h"
 #include "xdp_memory.h"
 
+#define PAIR_BEGINS_NS UINT64_C(5000000000)
+
 typedef struct Pair Pair;
 
 typedef struct {
@@ -256,18 +258,24 @@ static const lunar_xdp_incoming_host pair_incoming_host = {pair_started, pair_de
 
 /* Both. */
 
-static inline void pair_make(Pair *pair, uint64_t seed, const lunar_xdp_limits *limits, uint16_t mtu) {
+static inline void pair_make_with(Pair *pair, uint64_t seed, const lunar_xdp_limits *limits, uint16_t mtu,
+                                  const uint8_t key[16]) {
     memset(pair, 0, sizeof *pair);
     pair->wire.random = seed;
-    pair->wire.now_ns = UINT64_C(5000000000);
+    pair->wire.now_ns = PAIR_BEGINS_NS;
     pair->wire.latency_ns = 20000;
     memory_join(pair->ports, &pair->wire);
     pair->to = (lunar_destination){.family = 4, .port = 4000, .mtu = mtu};
     for (int i = 0; i < 2; i++) {
-        memset(pair->keys[i], 17 * (i + 1), 16);
+        memcpy(pair->keys[i], key, 16);
         pair->engines[i] = lunar_xdp_engine_new(&pair->ports[i].port, pair->keys[i], limits, pair->wire.now_ns);
         CHECK(pair->engines[i]);
     }
+}
+
+static inline void pair_make(Pair *pair, uint64_t seed, const lunar_xdp_limits *limits, uint16_t mtu) {
+    static const uint8_t key[16] = "a key of 16 byte";
+    pair_make_with(pair, seed, limits, mtu, key);
 }
 
 static inline lunar_xdp_stream pair_stream(uint32_t number, bool reliable) {

@@ -94,8 +94,10 @@ static void take_whole(lunar_xdp_incoming *in, const lunar_wire_data *data) {
     if (give_on(in, &message, data->pn + 1, NULL) || in->stream.closed)
         return;
     lunar_assembly *assembly = lunar_incoming_begin(in, data, false);
-    if (!assembly)
+    if (!assembly) {
+        in->is_refused = !in->stream.closed;
         return;
+    }
     if (data->payload_bytes)
         memcpy(assembly->memory, data->payload, data->payload_bytes);
     hold(in, assembly);

@@ -63,6 +63,10 @@ bool lunar_incoming_offer(lunar_xdp_incoming *in, lunar_assembly *assembly) {
 }
 
 static void clear(lunar_xdp_incoming *in) {
+    /* Room that there was for what is given up is none for what comes. */
+    if (in->is_resumed)
+        TAILQ_REMOVE(&in->stream.engine->resumed, in, resumed);
+    in->is_resumed = in->is_refused = false;
     if (in->stream.reliable)
         lunar_window_clear(in);
     else
@@ -119,9 +123,6 @@ static void close_for(lunar_xdp_incoming *in, uint32_t reason) {
     in->stream.closed = true;
     owe_no_more(in);
     clear(in);
-    if (in->is_resumed)
-        TAILQ_REMOVE(&in->stream.engine->resumed, in, resumed);
-    in->is_resumed = false;
     in->state = LUNAR_INCOMING_CLOSING;
     in->interval_ns = LUNAR_CLOSE_NS;
     leave(in, reason);
@@ -160,7 +161,7 @@ uint32_t lunar_incoming_ack_bytes(const lunar_xdp_incoming *in, uint32_t room_by
     ack->epoch = in->epoch;
     ack->next = in->next;
     ack->taken = in->stream.reliable ? in->taken : in->next;
-    ack->limit = in->held || in->is_offering ? in->limit : in->next + in->window;
+    ack->limit = in->held || in->is_offering || in->is_refused ? in->limit : in->next + in->window;
     uint64_t delay_us = (in->stream.engine->now_ns - in->arrived_ns) / 1000;
     ack->delay_us = delay_us < UINT32_MAX ? (uint32_t)delay_us : UINT32_MAX;
     ack->lost = in->lost;
@@ -249,6 +250,8 @@ static void take_call(lunar_xdp_incoming *in, uint32_t origin) {
 static void take_data(lunar_xdp_incoming *in, const lunar_wire_record *record, const lunar_wire_data *data) {
     if (in->state != LUNAR_INCOMING_RUNNING || record->epoch != (uint8_t)in->epoch)
         in->stream.engine->statistics.stale++;
+    else if (in->is_refused)
+        in->stream.engine->statistics.memory_refused++;
     else if (in->stream.reliable)
         lunar_window_take(in, data);
     else
@@ -345,6 +348,7 @@ void lunar_xdp_incoming_resume(lunar_xdp_incoming *in) {
 }
 
 void lunar_incoming_serve(lunar_xdp_incoming *in) {
+    in->is_refused = false;
     if (in->held)
         lunar_window_offer_held(in);
     if (in->stream.closed || in->held)

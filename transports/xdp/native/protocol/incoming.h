@@ -24,6 +24,7 @@ struct lunar_xdp_incoming {
     uint8_t state;
     bool owes, at_once; /* an acknowledgement, linked in `owed` of its peer; and not in a while */
     bool is_resumed, is_offering;
+    bool is_refused; /* by the host, and there was no memory to hold it in: nothing is taken in until `resume` */
     TAILQ_ENTRY(lunar_xdp_incoming) owed;
     TAILQ_ENTRY(lunar_xdp_incoming) resumed;
     const char *reason; /* while draining */

@@ -214,8 +214,10 @@ static void take_next(lunar_xdp_incoming *in, const lunar_wire_data *data) {
 /* A whole message that the host has no room for. */
 static void keep(lunar_xdp_incoming *in, const lunar_wire_data *data) {
     lunar_assembly *assembly = lunar_incoming_begin(in, data, false);
-    if (!assembly)
-        return; /* it is sent again */
+    if (!assembly) {
+        in->is_refused = !in->stream.closed; /* it is sent again */
+        return;
+    }
     copy(assembly, data, in->part_bytes);
     hold(in, assembly);
     in->sequence = data->sequence;
@@ -302,7 +304,7 @@ void lunar_window_poll(lunar_xdp_incoming *in, uint32_t end) {
         lunar_incoming_fault(in, "more was sent than was granted");
         return;
     }
-    if ((int32_t)(end - in->edge) > 0) {
+    if ((int32_t)(end - in->edge) > 0 && !in->is_refused) {
         in->edge = end;
         watch_gap(in);
     }

@@ -167,6 +167,72 @@ static void acknowledgements_ride_along(void) {
     pair_free(&pair);
 }
 
+/* A host that answers from within `deliver`, whose streams fill the same datagrams as the acknowledgements. */
+static Sender echo;
+
+static bool deliver_and_answer(void *context, const lunar_xdp_message *message) {
+    if (!pair_deliver(context, message))
+        return false;
+    CHECK(echo.connected && pair_send_one(&echo));
+    return true;
+}
+
+static void answered_from_within(void) {
+    lunar_xdp_incoming_host host = pair_incoming_host;
+    host.deliver = deliver_and_answer;
+    Pair pair;
+    Sender there = {.size_of = always_64};
+    Receiver there_end = {.size_of = always_64, .reliable = true}, back_end = {.size_of = always_64, .reliable = true};
+    pair_make(&pair, seed, NULL, 1500);
+    echo = (Sender){.size_of = always_64, .pair = &pair};
+    there_end.pair = back_end.pair = &pair;
+    lunar_xdp_stream streams[] = {pair_stream(1, true), pair_stream(2, true)};
+    pair_open_sender(&pair, &there, 1, true);
+    there_end.end = lunar_xdp_engine_open_incoming(pair.engines[1], &streams[0], pair.keys[0], &pair.to, &host,
+                                                   &there_end);
+    echo.end = lunar_xdp_engine_open_outgoing(pair.engines[1], &streams[1], &pair.to, &pair_outgoing_host, &echo);
+    back_end.end = lunar_xdp_engine_open_incoming(pair.engines[0], &streams[1], pair.keys[1], &pair.to,
+                                                  &pair_incoming_host, &back_end);
+    PAIR_UNTIL(&pair, there_end.running && back_end.running && there.connected && echo.connected, 1);
+    pair_run_for(&pair, 50000000);
+    for (uint64_t burst = 1; burst <= 100; burst++) {
+        lunar_xdp_engine_set_time(pair.engines[0], pair.wire.now_ns);
+        for (uint64_t i = 0; i < burst; i++)
+            CHECK(pair_send_one(&there));
+        PAIR_UNTIL(&pair, back_end.last == there.sequence, 0.1);
+    }
+    PAIR_UNTIL(&pair, !lunar_xdp_outgoing_unacknowledged(there.end) && !lunar_xdp_outgoing_unacknowledged(echo.end),
+               0.1);
+    pair_free(&pair);
+}
+
+/* A thousand streams cost no more datagrams than one: what is sent in one go shares them, and so do the answers. */
+static void a_thousand_streams(void) {
+    enum { COUNT = 1000 };
+    Pair pair;
+    Sender *senders = calloc(COUNT, sizeof *senders);
+    Receiver *receivers = calloc(COUNT, sizeof *receivers);
+    CHECK(senders && receivers);
+    pair_make(&pair, seed, NULL, 1500);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        senders[i].size_of = receivers[i].size_of = always_64;
+        pair_open_receiver(&pair, &receivers[i], i, true);
+        pair_open_sender(&pair, &senders[i], i, true);
+    }
+    pair_run_for(&pair, 3000000000);
+    uint64_t carried = pair.wire.carried;
+    lunar_xdp_engine_set_time(pair.engines[0], pair.wire.now_ns);
+    for (uint32_t i = 0; i < COUNT; i++)
+        CHECK(pair_send_one(&senders[i]));
+    pair_run_for(&pair, 100000000);
+    for (uint32_t i = 0; i < COUNT; i++)
+        CHECK(receivers[i].delivered == 1 && senders[i].held == 0);
+    CHECK(pair.wire.carried - carried < 120); /* 77 with data, 28 with acknowledgements */
+    pair_free(&pair);
+    free(senders);
+    free(receivers);
+}
+
 int main(void) {
     seed = fuzz_seed();
     reliable_streams();
@@ -174,6 +240,8 @@ int main(void) {
     numbers_wrap(false);
     datagrams_are_shared();
     acknowledgements_ride_along();
+    answered_from_within();
+    a_thousand_streams();
     printf("protocol: ok\n");
     return 0;
 }

@@ -188,6 +188,7 @@ lunar_xdp_outgoing *lunar_xdp_engine_open_outgoing(lunar_xdp_engine *engine, con
     base->timer = (lunar_timer){.kind = LUNAR_TIMER_OUTGOING, .owner = outgoing};
     outgoing->host = host;
     outgoing->context = context;
+    outgoing->calls = true;
     outgoing->origin = lunar_engine_number(engine);
     /* Somewhere: what is left of an earlier stream between the same two is unlikely to be near. */
     outgoing->end_pn = (uint32_t)lunar_token_siphash(engine->key, (const uint8_t *)&outgoing->origin, 4);

@@ -91,6 +91,11 @@ void lunar_outgoing_broke_rules(lunar_xdp_outgoing *out, const char *reason) {
         return;
     out->stream.engine->statistics.faults++;
     put_close(out, LUNAR_WIRE_REASON_FAULT);
+    /* Another origin, so that a call is heard although the CLOSE may not be. */
+    out->origin = lunar_engine_number(out->stream.engine);
+    out->calls = true;
+    out->interval_ns = 0;
+    arm_by(out, out->stream.engine->now_ns + CALL_FIRST_NS);
     leave_other_end(out, reason);
 }
 
@@ -125,6 +130,7 @@ static void take_open(lunar_xdp_outgoing *out, const lunar_wire_open *open) {
         leave_other_end(out, "the other end opened the stream anew");
     if (out->stream.closed)
         return;
+    out->calls = false;
     out->lost_before = out->lost_told;
     out->lost = 0;
     out->life = open->life;
@@ -259,8 +265,8 @@ static void close_again(lunar_xdp_outgoing *out) {
 /* The other end opens the stream by itself, but may have grown slow at it, or take an earlier sender's for this one. */
 static void call(lunar_xdp_outgoing *out) {
     lunar_xdp_engine *engine = out->stream.engine;
-    if (out->life)
-        return; /* it knows that this sender is there */
+    if (!out->calls)
+        return;
     uint8_t *at = lunar_outbox_reserve(engine, out->stream.peer, LUNAR_WIRE_HEARD_BYTES, 0);
     if (at)
         lunar_wire_put_heard(at, LUNAR_WIRE_CALL, out->stream.other_token, out->origin);

@@ -43,6 +43,7 @@ struct lunar_xdp_outgoing {
     void *context;
     uint8_t state;
     bool start_heard, wanted, ready, was_told, is_timing;
+    bool calls;      /* the other end may not know that this sender is there */
     uint8_t tallies; /* sent in a row */
     TAILQ_ENTRY(lunar_xdp_outgoing) in_ready;
     uint32_t life, origin, epoch;

@@ -9,14 +9,23 @@ from pathlib import Path
 
 import pytest
 from lunar_dds import Transport as Dds
+from lunar_xdp import Transport as Xdp
 from lunar_zmq import Transport as Zmq
 
 import lunar
-from lunar import testing
+from lunar import abc, testing
 from lunar.config import Config
 from lunar.graph import membership
 from lunar.graph.network.presence import Surroundings
 from lunar.testing import conformance
+
+
+class Unasked(Xdp):
+    """Serves profiles that do not ask for it, like those of the checks."""
+
+    def capabilities_under(self, settings: Mapping[str, object]) -> abc.Capabilities:
+        return replace(super().capabilities_under(settings), kernel_bypass=False)
+
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "transport"
 # One that another test run on this machine hardly has.
@@ -25,6 +34,7 @@ SUBJECTS: Mapping[str, conformance.Subject] = {
     "memory": conformance.Subject(testing.MemoryTransport),
     "zmq": conformance.Subject(Zmq, {"curve": False}),
     "dds": conformance.Subject(Dds, domain=DOMAIN),
+    "xdp": conformance.Subject(Unasked, {"backend": "udp"}),
 }
 
 

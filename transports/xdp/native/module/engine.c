@@ -9,6 +9,8 @@
 
 PyTypeObject *Engine_Type;
 
+#define MOST_BYTES 65000u /* of a datagram, whatever a port could receive */
+
 
 /* Entering and leaving ------------------------------------------------------------------------------------- */
 
@@ -243,6 +245,8 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         PyErr_SetString(PyExc_ValueError, "a key of 16 bytes, and a port that is open and nobody else's");
         return NULL;
     }
+    if (!datagram_bytes || datagram_bytes > port->port->largest_bytes) /* else what others send would be dropped here */
+        datagram_bytes = port->port->largest_bytes < MOST_BYTES ? port->port->largest_bytes : MOST_BYTES;
     lunar_xdp_limits limits = {.window = window,
                                .message_bytes = message_bytes,
                                .datagram_bytes = datagram_bytes,
@@ -261,6 +265,7 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (!self->protocol)
         PyErr_SetString(PyExc_ValueError, "the limits cannot be used, or there is no memory");
     if (!self->protocol || open_descriptors(self) < 0 || make_shared(self) < 0) {
+        port->taken = 0; /* still its owner's */
         Py_DECREF(self);
         return NULL;
     }

@@ -49,10 +49,9 @@ class Lab:
     def programs(self, host: int) -> list[int]:
         """Ids of the XDP programs on the interfaces of a host."""
         with NetNS(self.hosts[host].namespace) as netlink:
-            attached = [dict(link["attrs"]).get("IFLA_XDP") for link in netlink.get_links()]
-        return [
-            dict(xdp["attrs"])["IFLA_XDP_PROG_ID"] for xdp in attached if dict(xdp["attrs"]).get("IFLA_XDP_PROG_ID")
-        ]
+            attached: list[Any] = [link.get_attr("IFLA_XDP") for link in netlink.get_links()]
+        programs = [dict(xdp["attrs"]).get("IFLA_XDP_PROG_ID", 0) for xdp in attached]
+        return [program for program in programs if program]
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ class Settings:
         backend: "af_xdp" or "udp", "auto" for the former where it can be, else the latter.
         mode: How the XDP program is attached: "native" (in the driver), "generic", or "auto" for the better one.
         queues: The receive queues to serve; None stands for every one.
-        window: Parts of a reliable stream that may be on their way.
+        window: Parts of a reliable stream that may be on their way; a power of two.
         largest_message_bytes: Larger messages are neither sent nor taken.
     """
 
@@ -87,7 +87,7 @@ def read_settings(settings: Mapping[str, object]) -> Settings:
         _backend(settings.get("backend", "auto")),
         _mode(settings.get("mode", "auto")),
         _queues(settings.get("queues", "auto")),
-        _whole_number(settings, "window", 4096, 64, 65536),
+        _window(settings.get("window", 4096)),
         _largest_message(settings.get("largest_message_bytes", LARGEST_MESSAGE_BYTES)),
     )
 
@@ -96,6 +96,12 @@ def _whole_number(settings: Mapping[str, object], name: str, default: int, least
     value = settings.get(name, default)
     if type(value) is not int or not least <= value <= most:  # a bool is an int as well
         raise ConfigError(f"xdp.{name}", value, f"a whole number from {least} to {most}")
+    return value
+
+
+def _window(value: object) -> int:
+    if type(value) is not int or not 64 <= value <= 32768 or value & (value - 1):
+        raise ConfigError("xdp.window", value, "a power of two from 64 to 32768")
     return value
 
 

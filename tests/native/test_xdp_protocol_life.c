@@ -318,6 +318,42 @@ static void no_memory_for_now(void) {
     finish(&line);
 }
 
+/* The interface takes less than it did: streams go on in smaller parts, and lose nothing but what was under way. */
+static void a_smaller_mtu(bool reliable) {
+    Line line;
+    make(&line, reliable, 100);
+    line.sender.size_of = line.receiver.size_of = some_sizes;
+    connect(&line);
+    send_all(&line);
+    PAIR_UNTIL(&line.pair, line.receiver.last == 100 && !left(&line), 1);
+    line.pair.ports[0].largest = line.pair.ports[1].largest = 1000;
+    for (line.sender.count = 103; line.sender.count < 300; line.sender.count += 5) {
+        send_all(&line);
+        pair_turn(&line.pair);
+    }
+    PAIR_UNTIL(&line.pair, line.receiver.last == line.sender.sequence && !left(&line), 2);
+    CHECK(line.receiver.starts == 2 && line.sender.connects == 1);
+    CHECK(line.sender.sequence > 290 && line.receiver.lost < 30);
+    finish(&line);
+}
+
+/* A destination that the port will never reach is silent, no more; other streams do not wait for it. */
+static void out_of_reach(void) {
+    Line line;
+    make(&line, true, 100);
+    connect(&line);
+    PAIR_UNTIL(&line.pair, line.sender.connected, 1);
+    line.pair.ports[0].refuses = true;
+    send_all(&line);
+    uint64_t turns = line.pair.turns;
+    pair_run_for(&line.pair, UINT64_C(2000000000));
+    CHECK(line.sender.disconnects == 1 && line.pair.turns - turns < 1000);
+    CHECK(lunar_xdp_engine_statistics(line.pair.engines[0])->undeliverable);
+    line.pair.ports[0].refuses = false;
+    PAIR_UNTIL(&line.pair, line.receiver.delivered == 100 && !left(&line), 1);
+    finish(&line);
+}
+
 static void one_of_a_kind(void) {
     Line line;
     make(&line, true, 0);
@@ -353,6 +389,9 @@ int main(void) {
     no_room_in_the_port(true);
     no_room_in_the_port(false);
     no_memory_for_now();
+    a_smaller_mtu(true);
+    a_smaller_mtu(false);
+    out_of_reach();
     one_of_a_kind();
     printf("lives of streams: ok\n");
     return 0;

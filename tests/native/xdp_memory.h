@@ -40,6 +40,8 @@ typedef struct MemoryPort {
     uint32_t room_bytes;
     Flight *queue; /* to here, a heap by due time */
     uint32_t count, room;
+    uint32_t largest; /* that it takes now, whatever the MTU of the path is; 0: no such limit */
+    bool refuses;     /* it will never take any */
     uint32_t most;  /* datagrams on their way from here; what is more finds no room */
     uint32_t depth; /* that the other side can hold at a time; what is more is lost */
     uint64_t number;
@@ -106,7 +108,12 @@ static inline uint8_t *memory_begin(lunar_port *port, const lunar_destination *t
     CHECK(!self->open);
     if (self->most && self->other->count >= self->most)
         return NULL;
-    *room_bytes = self->room_bytes = to->mtu - 28;
+    self->room_bytes = to->mtu - 28u;
+    if (self->largest && self->largest < self->room_bytes)
+        self->room_bytes = self->largest;
+    *room_bytes = self->refuses ? 0 : self->room_bytes;
+    if (self->refuses)
+        return NULL;
     CHECK((self->open = malloc(self->room_bytes)));
     return self->open;
 }

@@ -71,6 +71,7 @@ typedef struct {
     uint32_t used_bytes, room_bytes;
     uint64_t transmit_ns;
     bool blocked; /* the port had no room in this turn */
+    bool is_void; /* it goes nowhere */
 } lunar_outbox;
 
 struct lunar_xdp_engine {
@@ -95,6 +96,7 @@ struct lunar_xdp_engine {
     LIST_HEAD(, lunar_stream) streams;
     SLIST_HEAD(, lunar_stream) graves;
     lunar_assembly *spare;
+    uint8_t *nowhere;
 };
 
 /* engine.c */

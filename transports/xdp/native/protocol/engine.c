@@ -66,7 +66,7 @@ static void free_graves(lunar_xdp_engine *engine) {
 void lunar_xdp_engine_free(lunar_xdp_engine *engine) {
     if (!engine)
         return;
-    if (engine->outbox.peer)
+    if (engine->outbox.peer && !engine->outbox.is_void)
         engine->port->kind->cancel(engine->port);
     free_graves(engine);
     for (lunar_stream *stream; (stream = LIST_FIRST(&engine->streams));) {
@@ -78,6 +78,7 @@ void lunar_xdp_engine_free(lunar_xdp_engine *engine) {
         free(peer);
     }
     lunar_assembly_free_spare(engine);
+    free(engine->nowhere);
     lunar_table_free(&engine->table);
     lunar_timers_free(&engine->timers);
     free(engine);

@@ -85,6 +85,7 @@ typedef struct {
     uint64_t polls_sent, polls_received;
     uint64_t halvings;      /* of a window in use, because much was lost */
     uint64_t port_full;     /* times that the port had no room */
+    uint64_t undeliverable;  /* datagrams that the port will never take */
     uint64_t memory_refused; /* parts dropped because `begin` gave nothing */
     uint64_t best_effort_lost; /* messages, seen here as receiver */
 } lunar_xdp_statistics;

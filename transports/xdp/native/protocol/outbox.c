@@ -1,5 +1,7 @@
 /* One datagram is open at a time, as the port has it.  It ends when the next record does not fit, is for somebody else or
  * for another time, or with the flush; before it ends, the acknowledgements that its peer is owed fill the room. */
+#include <stdlib.h>
+
 #include "incoming.h"
 
 static void pay(lunar_xdp_engine *engine, lunar_peer *peer) {
@@ -33,6 +35,8 @@ void lunar_outbox_finish(lunar_xdp_engine *engine) {
     if (!TAILQ_EMPTY(&outbox->peer->owed))
         pay(engine, outbox->peer);
     outbox->peer = NULL;
+    if (outbox->is_void)
+        return;
     if (outbox->used_bytes == LUNAR_WIRE_HEADER_BYTES) {
         engine->port->kind->cancel(engine->port);
         return;
@@ -41,21 +45,40 @@ void lunar_outbox_finish(lunar_xdp_engine *engine) {
     engine->statistics.datagrams_sent++;
 }
 
+/* A record that can never be sent is written to nowhere and lost, as it would be by a network: who waits for an answer
+ * notices.  What follows is tried anew. */
+static uint8_t *nowhere(lunar_xdp_engine *engine) {
+    if (!engine->nowhere)
+        engine->nowhere = malloc(LUNAR_XDP_MOST_DATAGRAM);
+    engine->statistics.undeliverable++;
+    return engine->nowhere;
+}
+
 static bool begin(lunar_xdp_engine *engine, lunar_peer *peer, uint32_t size_bytes, uint64_t transmit_ns) {
     lunar_outbox *outbox = &engine->outbox;
-    uint32_t room_bytes = 0;
+    uint32_t room_bytes = UINT32_MAX;
+    bool is_void = false;
     lunar_outbox_finish(engine);
     uint8_t *bytes = engine->port->kind->begin(engine->port, &peer->to, &room_bytes);
-    if (room_bytes > peer->datagram_bytes)
+    if (bytes && room_bytes < peer->datagram_bytes && room_bytes >= LUNAR_XDP_LEAST_DATAGRAM)
+        peer->datagram_bytes = room_bytes; /* the MTU is smaller than we were told: streams adapt, see outgoing.c */
+    if (bytes && room_bytes < LUNAR_WIRE_HEADER_BYTES + size_bytes) {
+        engine->port->kind->cancel(engine->port);
+        is_void = true;
+    }
+    if (is_void || (!bytes && !room_bytes)) {
+        is_void = true;
+        bytes = nowhere(engine);
+        room_bytes = LUNAR_WIRE_HEADER_BYTES + size_bytes;
+    } else if (room_bytes > peer->datagram_bytes) {
         room_bytes = peer->datagram_bytes;
-    if (!bytes || room_bytes < LUNAR_WIRE_HEADER_BYTES + size_bytes) {
-        if (bytes)
-            engine->port->kind->cancel(engine->port);
+    }
+    if (!bytes) {
         outbox->blocked = true;
         engine->statistics.port_full++;
         return false;
     }
-    *outbox = (lunar_outbox){peer, bytes, LUNAR_WIRE_HEADER_BYTES, room_bytes, transmit_ns, outbox->blocked};
+    *outbox = (lunar_outbox){peer, bytes, LUNAR_WIRE_HEADER_BYTES, room_bytes, transmit_ns, outbox->blocked, is_void};
     lunar_wire_put_header(bytes);
     return true;
 }

@@ -293,8 +293,36 @@ void lunar_outgoing_on_timer(lunar_xdp_outgoing *out) {
     }
 }
 
+static uint32_t longest_part(const lunar_xdp_outgoing *out) {
+    uint32_t most_bytes = out->stream.peer->datagram_bytes;
+    if (out->offered_datagram < most_bytes)
+        most_bytes = out->offered_datagram;
+    return most_bytes - LUNAR_WIRE_HEADER_BYTES - LUNAR_WIRE_DATA_BYTES;
+}
+
+static void begin_epoch(lunar_xdp_outgoing *out, uint64_t last_sequence) {
+    if (!out->stream.reliable)
+        lunar_sending_release(out); /* half of it is lost */
+    out->part_bytes = longest_part(out);
+    lunar_sending_renumber(out);
+    out->limit = out->first_pn + out->window;
+    lunar_congestion_begin(&out->congestion, out->window, out->first_pn);
+    if (out->oldest != out->end && lunar_outgoing_kept(out, out->oldest)->message.sequence <= last_sequence)
+        last_sequence = lunar_outgoing_kept(out, out->oldest)->message.sequence - 1;
+    out->last_sequence = out->written_sequence = last_sequence;
+    out->dropped = out->written_dropped;
+    out->epoch = lunar_engine_number(out->stream.engine);
+    out->state = LUNAR_OUTGOING_RUNNING;
+    out->start_heard = false;
+    lunar_outgoing_wait_for_answer(out);
+    put_start(out);
+    lunar_sending_go_on(out, BURST_PARTS);
+}
+
 /* Room, or an acknowledgement: goes on, and lets the host go on. */
 void lunar_outgoing_serve(lunar_xdp_outgoing *out) {
+    if (out->state == LUNAR_OUTGOING_RUNNING && out->part_bytes > longest_part(out))
+        begin_epoch(out, out->written_sequence); /* the path's MTU has become smaller */
     lunar_sending_go_on(out, BURST_PARTS);
     if (out->wanted && out->state == LUNAR_OUTGOING_RUNNING && !out->ready && lunar_sending_has_room(out)) {
         out->wanted = false;
@@ -306,30 +334,14 @@ void lunar_outgoing_serve(lunar_xdp_outgoing *out) {
 
 void lunar_xdp_outgoing_start(lunar_xdp_outgoing *out, uint64_t last_sequence, uint64_t newest_sequence,
                               uint32_t dropped) {
-    lunar_xdp_engine *engine = out->stream.engine;
     if (out->stream.closed || out->state != LUNAR_OUTGOING_OFFERED)
         return;
-    uint32_t most_bytes = out->stream.peer->datagram_bytes;
-    if (out->offered_datagram < most_bytes)
-        most_bytes = out->offered_datagram;
-    out->part_bytes = most_bytes - LUNAR_WIRE_HEADER_BYTES - LUNAR_WIRE_DATA_BYTES;
-    if (out->kept_life != out->life || !out->stream.reliable)
-        lunar_sending_release(out); /* it was meant for another, or half of it is lost */
+    if (out->kept_life != out->life)
+        lunar_sending_release(out); /* it was meant for another */
     out->kept_life = out->life;
-    lunar_sending_renumber(out);
-    out->limit = out->first_pn + out->window;
-    lunar_congestion_begin(&out->congestion, out->window, out->first_pn);
-    if (out->oldest != out->end && lunar_outgoing_kept(out, out->oldest)->message.sequence <= last_sequence)
-        last_sequence = lunar_outgoing_kept(out, out->oldest)->message.sequence - 1;
-    out->last_sequence = out->written_sequence = last_sequence;
     out->newest_sequence = newest_sequence;
-    out->dropped = out->written_dropped = dropped;
-    out->epoch = lunar_engine_number(engine);
-    out->state = LUNAR_OUTGOING_RUNNING;
-    out->start_heard = false;
-    lunar_outgoing_wait_for_answer(out);
-    put_start(out);
-    lunar_sending_go_on(out, BURST_PARTS);
+    out->written_dropped = dropped;
+    begin_epoch(out, last_sequence);
 }
 
 int lunar_xdp_outgoing_send(lunar_xdp_outgoing *out, const lunar_xdp_message *message) {
@@ -337,6 +349,8 @@ int lunar_xdp_outgoing_send(lunar_xdp_outgoing *out, const lunar_xdp_message *me
         out->wanted = true;
         return 0;
     }
+    if (out->part_bytes > longest_part(out))
+        lunar_sending_queue(out); /* in smaller parts */
     if (message->size_bytes > out->message_bytes || message->size_bytes > out->stream.engine->limits.message_bytes)
         return -EMSGSIZE;
     if (!lunar_sending_keep(out, message))

@@ -4,8 +4,8 @@
  *   cc -std=c11 -D_GNU_SOURCE -O3 -o /tmp/engine_bench ../../../../perf/protocol/engine_bench.c $(ls *.c)
  *   taskset -c 1 /tmp/engine_bench
  *
- * For each way of sending it prints, as JSON, nanoseconds a message: on the publisher's side (send, flush, and taking in
- * acknowledgements) and on the subscriber's (taking in, and acknowledging).  The median of many rounds.  The host calls
+ * For each way of sending it prints, as JSON, nanoseconds a message: on the publisher's side (send, flush, and taking
+ * in acknowledgements) and on the subscriber's (taking in, and acknowledging).  The median of many rounds.  The host calls
  * do nothing but look at the first byte.
  */
 #include <stdio.h>

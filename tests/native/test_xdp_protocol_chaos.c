@@ -1,6 +1,6 @@
 /* Many streams at once on a bad network, with random everything: sizes, windows, losses, cuts, refusals, closing and
- * opening anew.  What was promised holds all the time (xdp_pair.h checks it), and when the network is well again everything
- * that was sent arrives.  LUNAR_ROUNDS makes it long: a round is about 500,000 datagrams. */
+ * opening anew.  What was promised holds all the time (xdp_pair.h checks it), and when the network is well again
+ * everything that was sent arrives.  LUNAR_ROUNDS makes it long: a round is about 500,000 datagrams. */
 #include "xdp_pair.h"
 
 enum { MOST_STREAMS = 40 };
@@ -128,7 +128,8 @@ static uint64_t run(uint64_t seed, uint64_t datagrams) {
     uint64_t cut_off = 0;
     for (uint32_t i = 0; i < chaos->streams; i++)
         cut_off += chaos->senders[i].disconnects;
-    printf("  seed %llu: %u streams, %llu datagrams, %llu lost, %llu messages, %llu resent, %llu duplicates, %llu cut off\n",
+    printf("  seed %llu: %u streams, %llu datagrams, %llu lost, %llu messages, %llu resent, %llu duplicates, "
+           "%llu cut off\n",
            (unsigned long long)seed, chaos->streams, (unsigned long long)chaos->pair.wire.carried,
            (unsigned long long)chaos->pair.wire.lost, (unsigned long long)to->messages_delivered,
            (unsigned long long)from->resent, (unsigned long long)to->duplicates,

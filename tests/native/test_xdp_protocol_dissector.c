@@ -20,7 +20,8 @@ static void put_16(uint8_t *at, uint32_t value) {
 static void write_packet(Capture *capture, uint64_t now_ns, int from, const uint8_t *bytes, uint32_t size_bytes) {
     uint8_t ip[28] = {0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17};
     uint32_t whole_bytes = size_bytes + 28;
-    uint32_t record[4] = {(uint32_t)(now_ns / 1000000000), (uint32_t)(now_ns / 1000 % 1000000), whole_bytes, whole_bytes};
+    uint32_t seconds = (uint32_t)(now_ns / 1000000000), us = (uint32_t)(now_ns / 1000 % 1000000);
+    uint32_t record[4] = {seconds, us, whole_bytes, whole_bytes};
     put_16(ip + 2, whole_bytes);
     memcpy(ip + 12, (uint8_t[]){192, 0, 2, (uint8_t)(1 + from), 192, 0, 2, (uint8_t)(2 - from)}, 8);
     put_16(ip + 20, 4000);

@@ -1,6 +1,6 @@
 /* Hostile datagrams to both ends of running streams, whose tokens the sender knows: nothing is read past its end (each
- * datagram has a block of its own, under ASan), no more memory is begun than was granted, and both engines go on to serve
- * honest streams. */
+ * datagram has a block of its own, under ASan), no more memory is begun than was granted, and both engines go on to
+ * serve honest streams. */
 #include "../../transports/xdp/native/protocol/token.h"
 #include "xdp_pair.h"
 

@@ -134,7 +134,8 @@ static inline void memory_commit(lunar_port *port, uint32_t size_bytes, uint64_t
     wire->transmit_ns = transmit_ns;
     wire->carried++;
     bool carried = !wire->tap || wire->tap(wire, self->side, self->open, size_bytes);
-    if (!carried || wire->cut || wire_chance(wire, wire->lose_ppm) || (self->depth && self->other->count >= self->depth)) {
+    bool is_full = self->depth && self->other->count >= self->depth;
+    if (!carried || is_full || wire->cut || wire_chance(wire, wire->lose_ppm)) {
         wire->lost++;
     } else {
         for (int copies = 1 + wire_chance(wire, wire->repeat_ppm); copies; copies--) {
@@ -153,8 +154,10 @@ static inline int memory_flush(lunar_port *port) {
 static inline bool memory_prepare_sleep(lunar_port *port) { return !memory_has_input(port); }
 static inline void memory_close(lunar_port *port) { (void)port; }
 
-static const lunar_port_kind memory_kind = {memory_receive, memory_release, memory_has_input,     memory_begin, memory_commit,
-                                            memory_cancel,  memory_flush,   memory_prepare_sleep, memory_close};
+static const lunar_port_kind memory_kind = {
+    memory_receive, memory_release, memory_has_input,     memory_begin, memory_commit,
+    memory_cancel,  memory_flush,   memory_prepare_sleep, memory_close,
+};
 
 static inline void memory_join(MemoryPort ports[2], Wire *wire) {
     memset(ports, 0, 2 * sizeof *ports);

@@ -1,9 +1,8 @@
 /* Lets a stream through that promises nothing: what has come whole is given on at once, and what is older is given up.
  *
  * `next` is above all that was given on or given up.  A few messages may be in assembly at a time, as their parts may
- * have been mixed up on the way.  What is lost shows in the sequence numbers: a gap, less what the sender's side says that
- * it dropped itself.
- */
+ * have been mixed up on the way.  What is lost shows in the sequence numbers: a gap, less what the sender's side says
+ * that it dropped itself. / */
 #include <stdlib.h>
 
 #include "incoming.h"

@@ -1,9 +1,8 @@
 /* How much of a granted window is used.
  *
- * A round lasts until all that was sent when it began has arrived.  If more than an eighth of a round was lost, the path
- * or its other end takes less than is sent: half of it then, once a round, and from there on slow growth.  Less than an
- * eighth is taken for noise.  Until the first such round the window doubles each round.
- */
+ * A round lasts until all that was sent when it began has arrived.  If more than an eighth of a round was lost, the
+ * path or its other end takes less than is sent: half of it then, once a round, and from there on slow growth.  Less
+ * than an eighth is taken for noise.  Until the first such round the window doubles each round. / */
 #ifndef LUNAR_XDP_CONGESTION_H
 #define LUNAR_XDP_CONGESTION_H
 

@@ -61,7 +61,8 @@ typedef struct {
     bool (*deliver)(void *context, const lunar_xdp_message *message);
     /* Memory to put a message together in; NULL: none now, and what came is treated as lost.  `*hold` names it. */
     uint8_t *(*begin)(void *context, uint32_t size_bytes, void **hold);
-    /* The memory of `message->hold` is filled: takes it over.  False: as for `deliver`, the memory stays the engine's. */
+    /* The memory of `message->hold` is filled: takes it over.  False: as for `deliver`; the memory stays the
+     * engine's. */
     bool (*commit)(void *context, const lunar_xdp_message *message);
     void (*discard)(void *context, void *hold);
     void (*stopped)(void *context, const char *reason);
@@ -123,8 +124,8 @@ lunar_xdp_incoming *lunar_xdp_engine_open_incoming(lunar_xdp_engine *engine, con
 /* After each `connected`.  `dropped` is what `lunar_xdp_message.dropped` counts from. */
 void lunar_xdp_outgoing_start(lunar_xdp_outgoing *outgoing, uint64_t last_sequence, uint64_t newest_sequence,
                               uint32_t dropped);
-/* 1: taken, 0: no room (`writable` follows), -EMSGSIZE: larger than the other end takes.  Written into a datagram, which
- * leaves with the next `flush` or `work` at the latest. */
+/* 1: taken, 0: no room (`writable` follows), -EMSGSIZE: larger than the other end takes.  Written into a datagram,
+ * which leaves with the next `flush` or `work` at the latest. */
 int lunar_xdp_outgoing_send(lunar_xdp_outgoing *outgoing, const lunar_xdp_message *message);
 /* Whether it would take a message now; if not `writable` follows. */
 bool lunar_xdp_outgoing_has_room(lunar_xdp_outgoing *outgoing);

@@ -1,5 +1,5 @@
-/* One datagram is open at a time, as the port has it.  It ends when the next record does not fit, is for somebody else or
- * for another time, or with the flush; before it ends, the acknowledgements that its peer is owed fill the room. */
+/* One datagram is open at a time, as the port has it.  It ends when the next record does not fit, is for somebody else
+ * or for another time, or with the flush; before it ends, the acknowledgements that its peer is owed fill the room. */
 #include <stdlib.h>
 
 #include "incoming.h"

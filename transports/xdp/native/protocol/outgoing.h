@@ -9,8 +9,8 @@
  *   any of them, close: CLOSING: CLOSE, repeated until it is answered, at most five times
  *
  * Messages are kept in a ring from when they are taken until the other end's host has them (best effort: until they are
- * written).  `sent` is the one that is being sent; each has consecutive part numbers, given when it is taken, and others
- * when a new epoch begins.
+ * written).  `sent` is the one that is being sent.  Each has consecutive part numbers, given when it is taken, and
+ * others when a new epoch begins.
  */
 #ifndef LUNAR_XDP_OUTGOING_H
 #define LUNAR_XDP_OUTGOING_H
@@ -52,7 +52,7 @@ struct lunar_xdp_outgoing {
     lunar_kept *kept;
     uint32_t kept_mask, oldest, sent, end; /* indices that only grow */
     uint32_t part;                         /* of the message that is being sent */
-    /* Part numbers: of START, the next to be sent for the first time, the next to be given, and what was acknowledged. */
+    /* Part numbers: of START, the next to be sent for the first time, the next to be given, what was acknowledged. */
     uint32_t first_pn, next_pn, end_pn, acked, taken, limit;
     lunar_congestion congestion;
     lunar_resent *resent; /* by part number, once something was lost */

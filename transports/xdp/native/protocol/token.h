@@ -1,8 +1,7 @@
 /* Tokens: the secrets by which the records of a stream are known.
  *
- * Both ends derive them by SipHash-2-4 (Aumasson and Bernstein, 2012) from the random key of the publisher's engine, which
- * only who takes part in discovery knows.  Whoever cannot see the datagrams cannot guess one.
- */
+ * Both ends derive them by SipHash-2-4 (Aumasson and Bernstein, 2012) from the random key of the publisher's engine,
+ * which only who takes part in discovery knows.  Whoever cannot see the datagrams cannot guess one. / */
 #ifndef LUNAR_XDP_TOKEN_H
 #define LUNAR_XDP_TOKEN_H
 

@@ -1,10 +1,9 @@
 /* Puts a reliable stream back in order, in memory of the host, and gives each message on once.
  *
- * Messages follow each other without holes in the numbering of parts: one that begins with part number f and has n parts
- * is followed by one that begins with f + n.  So the message that a part belongs to is known by where it begins, which
- * is at `next` or above, except for the one that `next` is in.  Whoever numbers them otherwise is found out at the latest
- * when `next` comes by.  All comparisons are of differences, as numbers wrap.
- */
+ * Messages follow each other without holes in the numbering of parts: one that begins with part number f and has n
+ * parts is followed by one that begins with f + n.  So the message that a part belongs to is known by where it begins,
+ * which is at `next` or above, except for the one that `next` is in.  Whoever numbers them otherwise is found out at
+ * the latest when `next` comes by.  All comparisons are of differences, as numbers wrap. / */
 #include <stdlib.h>
 
 #include "incoming.h"

@@ -312,16 +312,19 @@ static PyObject *engine_abandon(Engine *self, PyObject *Py_UNUSED(ignored)) {
 int parse_destination(PyObject *argument, lunar_destination *destination) {
     const char *address, *mac;
     Py_ssize_t address_bytes, mac_bytes;
-    unsigned short port, mtu, vlan;
-    unsigned char priority;
-    if (!PyArg_ParseTuple(argument, "y#HHy#Hb", &address, &address_bytes, &port, &mtu, &mac, &mac_bytes, &vlan, &priority))
+    int port, mtu, vlan, priority;
+    if (!PyArg_ParseTuple(argument, "y#iiy#ii", &address, &address_bytes, &port, &mtu, &mac, &mac_bytes, &vlan, &priority))
         return 0;
-    if ((address_bytes != 4 && address_bytes != 16) || mac_bytes != 6 || vlan > 4094 || priority > 7) {
+    if ((address_bytes != 4 && address_bytes != 16) || mac_bytes != 6 || port <= 0 || port > 65535 || mtu < 0 ||
+        mtu > 65535 || vlan < 0 || vlan > 4094 || priority < 0 || priority > 7) {
         PyErr_SetString(PyExc_ValueError, "no destination");
         return 0;
     }
-    *destination = (lunar_destination){
-        .family = address_bytes == 4 ? 4 : 6, .priority = priority, .vlan = vlan, .port = port, .mtu = mtu};
+    *destination = (lunar_destination){.family = address_bytes == 4 ? 4 : 6,
+                                       .priority = (uint8_t)priority,
+                                       .vlan = (uint16_t)vlan,
+                                       .port = (uint16_t)port,
+                                       .mtu = (uint16_t)mtu};
     memcpy(destination->address, address, (size_t)address_bytes);
     memcpy(destination->mac, mac, 6);
     return 1;

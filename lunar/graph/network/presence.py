@@ -161,7 +161,7 @@ class Presence:
                 self._refuse,
                 self._tell_unreachable,
                 announce_routes,
-                self._open_if_asked_for,
+                self._open_soon_if_asked_for,
             )
             record = {
                 "id": participant_id,
@@ -238,6 +238,11 @@ class Presence:
         hold_s = self._hold_s.get(transport.name, self.network.reach.hold_s)
         self._hold_s[transport.name] = min(2 * hold_s, LONGEST_HOLD_S)
         self._control.call_later(hold_s, partial(self._open_again, transport))
+
+    def _open_soon_if_asked_for(self, *profiles: QoS) -> None:
+        """As `_open_if_asked_for`, from within a choice: what is opened has all streams choose anew."""
+        if self._deferred:
+            self._control.post(self._open_if_asked_for, *profiles)
 
     def _open_if_asked_for(self, *profiles: QoS) -> None:
         """Opens what goes past the kernel's stack once some endpoint asks for that."""

@@ -103,13 +103,16 @@ def _check_transports(config: Config, opened_on: tuple[Interface, ...]) -> Itera
         try:
             can = transport.capabilities_under(settings)
             keys = _describe_keys(transport, settings)
-            if opened_on:
+            if opened_on and not can.kernel_bypass:  # that would lay hands on the interface
                 _try(transport, config, opened_on, settings)
         except (LunarError, OSError) as error:
             yield _unused(name, error, on=config.range == "network")
             continue
-        rank = "preferred" if not usable_ones else "for what those above do not carry"
-        usable_ones += 1
+        if can.kernel_bypass:
+            rank = "for profiles that ask for the fast datapath"
+        else:
+            rank = "preferred" if not usable_ones else "for what those above do not carry"
+            usable_ones += 1
         traits = [trait for trait in ("reliable", "multicast", "encrypted") if getattr(can, trait)]
         if not can.encrypted:
             traits.append("not encrypted")

@@ -44,6 +44,11 @@ def test_an_interface_that_is_not_there_is_named_with_what_is(tmp_path: Path) ->
     assert "eth77 (there is no such interface or address)" in found.remedy
 
 
+def test_what_goes_past_the_kernel_is_for_who_asks_for_it(tmp_path: Path) -> None:
+    found = checks(tmp_path, interfaces=("lo",), range="network")["transport xdp"]
+    assert (found.status, found.text) == ("ok", "for profiles that ask for the fast datapath, reliable, not encrypted")
+
+
 def test_without_curve_no_keys_are_needed(tmp_path: Path) -> None:
     found = checks(tmp_path, interfaces=("lo",), transport_settings={"zmq": {"curve": False}})["transport zmq"]
     assert (found.status, found.text) == ("ok", "preferred, reliable, not encrypted")

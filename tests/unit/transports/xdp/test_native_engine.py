@@ -270,6 +270,26 @@ def test_a_pump_may_outlive_its_engine(pair: Pair) -> None:
         pump.close()
 
 
+def test_who_watches_it_again_hears_of_what_came_before(pair: Pair) -> None:
+    pair.until(lambda: pair.receiver.heard)
+    engine = pair.engines[1]
+    quiet = select.poll()
+    quiet.register(engine.fileno(), select.POLLIN)
+    while quiet.poll(20):
+        engine.work()
+    with select.epoll() as watcher:
+        watcher.register(engine.fileno(), select.EPOLLIN)
+        pump = Pump(engine.fileno(), watcher.fileno(), engine.work, engine.native)
+        pump.lend()
+        pump.take_back()
+        assert pair.sending.send(Parcel(1, 0, 0, b"x"))
+        pump.keep_watched(True)
+        assert watcher.poll(0.01)
+        pump.serve()
+        pump.close()
+    assert pair.receiver.came == [b"x"]
+
+
 def test_a_stream_that_nobody_holds_is_closed(pair: Pair) -> None:
     pair.until(lambda: pair.receiver.heard)
     pair.sender.end = None

@@ -110,6 +110,17 @@ static void pump_missed(Engine *self) {
     }
 }
 
+/* A look may fetch (UDP) or write down what it has seen (AF_XDP): a port bears one that looks or receives at a time. */
+static bool try_port(Shared *shared) { return !__atomic_exchange_n(&shared->looking, 1, __ATOMIC_ACQUIRE); }
+
+static void leave_port(Shared *shared) { __atomic_store_n(&shared->looking, 0, __ATOMIC_RELEASE); }
+
+/* With the interpreter lock, and while nobody is in the engine: a look is short, and needs no lock. */
+static void enter_port(Shared *shared) {
+    while (!try_port(shared))
+        (void)sched_yield();
+}
+
 /* One turn: 0 or a negative errno. */
 static int turn(Engine *self) {
     if (self->busy)
@@ -117,7 +128,9 @@ static int turn(Engine *self) {
     Py_INCREF(self); /* a handler may let go of it */
     read_timer(self);
     self->busy = PyThread_get_thread_ident();
+    enter_port(self->shared);
     (void)lunar_xdp_engine_work(self->protocol, now_ns());
+    leave_port(self->shared);
     pump_missed(self);
     (void)lunar_xdp_engine_flush(self->protocol);
     self->busy = 0;
@@ -131,17 +144,27 @@ static int turn(Engine *self) {
     return error;
 }
 
+/* Where it may not, the descriptor says so too: not everybody who arms it can look again. */
 static bool may_sleep(void *context) {
     Shared *shared = context;
-    return shared->closed || shared->port->kind->prepare_sleep(shared->port);
+    if (shared->closed)
+        return true;
+    bool quiet = !shared->engine->busy; /* else who is in it may take in more, or look so often that nothing is armed */
+    if (quiet) {
+        enter_port(shared);
+        quiet = shared->port->kind->prepare_sleep(shared->port);
+        leave_port(shared);
+    }
+    if (!quiet)
+        set_timer(shared->engine, 0);
+    return quiet;
 }
 
 static PyObject *engine_work(Engine *self, PyObject *Py_UNUSED(ignored)) {
     if (!is_open(self))
         return NULL;
     int error = turn(self);
-    if (self->shared && !may_sleep(self->shared)) /* whoever serves it so sleeps next */
-        set_timer(self, 0);
+    (void)may_sleep(self->shared); /* whoever serves it so sleeps next */
     if (!error)
         Py_RETURN_NONE;
     errno = -error;
@@ -160,12 +183,13 @@ static uint64_t due_ns(void *context) {
     return self && self->protocol ? lunar_xdp_engine_due(self->protocol) : UINT64_MAX;
 }
 
-/* The port stays while somebody looks. */
+/* The port stays while somebody looks.  While another does, that one will find what there is. */
 static bool has_input(void *context) {
     Shared *shared = context;
-    __atomic_fetch_add(&shared->looking, 1, __ATOMIC_SEQ_CST); /* before the look at `closed`, as close_port has it */
-    bool found = !__atomic_load_n(&shared->closed, __ATOMIC_SEQ_CST) && shared->port->kind->has_input(shared->port);
-    __atomic_fetch_sub(&shared->looking, 1, __ATOMIC_SEQ_CST);
+    if (!try_port(shared)) /* before the look at `closed`, as close_port has it */
+        return false;
+    bool found = !__atomic_load_n(&shared->closed, __ATOMIC_ACQUIRE) && shared->port->kind->has_input(shared->port);
+    leave_port(shared);
     return found;
 }
 
@@ -178,10 +202,10 @@ static void close_port(Engine *self) {
     Shared *shared = self->shared;
     if (!shared || shared->closed)
         return;
-    __atomic_store_n(&shared->closed, 1, __ATOMIC_SEQ_CST);
+    enter_port(shared);
+    __atomic_store_n(&shared->closed, 1, __ATOMIC_RELEASE);
+    leave_port(shared);
     shared->engine = NULL;
-    while (__atomic_load_n(&shared->looking, __ATOMIC_SEQ_CST))
-        (void)sched_yield(); /* a look is short, and needs no lock */
     shared->port->kind->close(shared->port);
     self->port->port = NULL;
 }

@@ -61,7 +61,8 @@ typedef struct {
     lunar_engine_api api;
     struct Engine *engine; /* borrowed; NULL once that is gone */
     lunar_port *port;
-    int closed, looking;
+    int closed;
+    int looking; /* somebody looks for input, or takes it in */
 } Shared;
 
 typedef struct Outgoing Outgoing;

@@ -158,7 +158,13 @@ static PyObject *after_call(After *self, PyObject *Py_UNUSED(args), PyObject *Py
     Pump *pump = self->pump;
     if (!result || !pump->native || !attends(pump))
         return result;
-    if (pump->native->work(pump->native->context) >= 0)
+    int outcome = pump->native->work(pump->native->context);
+    if (outcome == 1) { /* its watcher hears nothing as long as we publish */
+        PyObject *served = PyObject_CallNoArgs(pump->serve);
+        Py_XDECREF(served);
+        outcome = served ? 0 : -1;
+    }
+    if (outcome >= 0)
         return result;
     Py_DECREF(result);
     return NULL;

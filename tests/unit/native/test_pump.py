@@ -619,6 +619,16 @@ def test_after_each_publish_an_engine_in_c_has_its_turn(native: NativeSource) ->
         native.pump.after(fail)()
 
 
+def test_who_publishes_lets_python_hear_that_an_engine_in_c_cannot_go_on(native: NativeSource) -> None:
+    native.api.work = Working(lambda _context: 1)
+    call = native.pump.after(int)
+    call()
+    time.sleep(0.0005)
+    native.ring()
+    call()
+    assert native.works_for_python == 1
+
+
 def test_an_engine_of_another_version_is_refused() -> None:
     with pytest.raises(ImportError, match="version 2"):
         NativeSource(version=2)

@@ -5,15 +5,19 @@ import os
 import select
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from lunar_xdp import _xdp
 
+import lunar
 from lunar import abc
 from lunar._native._bus import Parcel, Pump
+from lunar.graph import waiting
+from lunar.testing import isolated
 
 pytestmark = pytest.mark.native
 
@@ -288,6 +292,51 @@ def test_who_watches_it_again_hears_of_what_came_before(pair: Pair) -> None:
         pump.serve()
         pump.close()
     assert pair.receiver.came == [b"x"]
+
+
+def test_several_may_spin_on_an_engine(pair: Pair) -> None:
+    pair.until(lambda: pair.receiver.heard)
+    done = threading.Event()
+    with ExitStack() as undo:
+        undo.enter_context(isolated())
+        node = undo.enter_context(lunar.Node("spinning"))
+        bells = waiting.acquire_bells()
+        undo.callback(waiting.release_bells)
+        watcher = undo.enter_context(select.epoll())
+        engine = pair.engines[1]
+        watcher.register(engine.fileno(), select.EPOLLIN)
+        pump = Pump(engine.fileno(), watcher.fileno(), engine.work, engine.native)
+        undo.callback(pump.close)
+        bells.add_pump(pump)
+        undo.callback(bells.remove_pump, pump)
+
+        def wait() -> None:
+            sub = node.create_subscription(bytes, "nothing", qos=lunar.QoS(resources="greedy"))
+            while not done.is_set():
+                with suppress(lunar.TimeoutError):
+                    sub.receive_blocking(0.005)
+
+        waits = [threading.Thread(target=wait) for _ in range(2)]
+        for each in waits:
+            each.start()
+        try:
+            for number in range(1, 10001):
+                end_s = time.monotonic() + 5
+                while not pair.sending.send(Parcel(number, 0, 0, b"%d" % number)):
+                    pair.engines[0].work()
+                    assert time.monotonic() < end_s
+                pair.engines[0].work()
+            end_s = time.monotonic() + 5
+            while pair.sending.unacknowledged and time.monotonic() < end_s:
+                pair.engines[0].work()
+        finally:
+            done.set()
+            for each in waits:
+                each.join()
+    assert pair.receiver.came == [b"%d" % number for number in range(1, 10001)]
+    counts = engine.statistics()
+    assert (counts["malformed"], counts["unknown_tokens"], counts["duplicates"]) == (0, 0, 0)
+    assert counts["datagrams_received"] == pair.engines[0].statistics()["datagrams_sent"]
 
 
 def test_a_stream_that_nobody_holds_is_closed(pair: Pair) -> None:

@@ -240,8 +240,8 @@ class IncomingStream(IncomingHandler):
                 self._writer._sequence = last_sequence
                 self.inlet.newest = newest_sequence
                 self._started = True
-            self.inlet.is_open = not self._parked
             self._open_takers()
+            self.inlet.is_open = not self._parked  # not before: an engine in C may deliver at any moment, to nobody
             self._incoming.resume()
         self.host.serve()
 
@@ -356,8 +356,8 @@ class IncomingStream(IncomingHandler):
             self._open_writer()
             self._writer._sequence = last_sequence
             self._parked = False
-            self.inlet.is_open = self._started
             self._open_takers()
+            self.inlet.is_open = self._started
         self._resume()
 
     def close(self) -> None:

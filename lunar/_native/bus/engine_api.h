@@ -53,7 +53,8 @@ typedef struct {
      * raises.  May run Python. */
     int (*work)(void *context);
     /* Before a sleep on its descriptor, which else need not tell: whether it wakes for what comes from now on, and nothing
-     * is there yet.  Where the engine is served by Python, that is done after each turn. */
+     * is there yet; if not, the descriptor is readable.  Where the engine is served by Python, that is done after each
+     * turn. */
     bool (*may_sleep)(void *context);
 } lunar_engine_api;
 

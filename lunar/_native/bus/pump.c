@@ -95,8 +95,14 @@ static void pump_lend(Pump *self) {
 }
 
 static void pump_take_back(Pump *self) {
-    if (--self->lent > 0 || !is_usable(self))
+    self->lent--;
+    if (!is_usable(self))
         return;
+    if (self->lent > 0) { /* another may sleep on what our looks have disarmed */
+        if (self->native)
+            (void)self->native->may_sleep(self->native->context);
+        return;
+    }
     if (self->keep_watched)
         watch(self, 1);
     else

@@ -619,6 +619,15 @@ def test_after_each_publish_an_engine_in_c_has_its_turn(native: NativeSource) ->
         native.pump.after(fail)()
 
 
+def test_who_leaves_an_engine_in_c_arms_it_for_who_still_sleeps_on_it(native: NativeSource) -> None:
+    native.pump.lend()
+    native.pump.lend()
+    assert not native.slept
+    native.pump.take_back()
+    assert native.slept == 1
+    native.pump.take_back()
+
+
 def test_who_publishes_lets_python_hear_that_an_engine_in_c_cannot_go_on(native: NativeSource) -> None:
     native.api.work = Working(lambda _context: 1)
     call = native.pump.after(int)

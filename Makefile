@@ -135,7 +135,8 @@ asan: $(VENV)/.native  ## native and hostile-peer tests with the C core under AS
 	LUNAR_SANITIZE=address,undefined $(BIN)/python setup.py --quiet build --build-base build/asan/base \
 		--build-lib build/asan/lib
 	$(ASAN_ENV) $(BIN)/python -P -c 'from lunar._native import _bus, _codec; from lunar_dds import _cdr; from lunar_zmq import _frames; \
-		assert all("build/asan" in each.__file__ for each in (_bus, _codec, _cdr, _frames)), _cdr.__file__'
+		from lunar_xdp import _xdp; \
+		assert all("build/asan" in each.__file__ for each in (_bus, _codec, _cdr, _frames, _xdp)), _cdr.__file__'
 	$(ASAN_ENV) $(PYTEST) --timeout 300 -m "native or hostile" tests $(ARGS)
 
 # Without address randomisation: kernels with many random bits place mappings where TSan's shadow must be.

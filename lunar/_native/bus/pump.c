@@ -243,7 +243,15 @@ static PyObject *serve(Pump *self, PyObject *Py_UNUSED(ignored)) {
     Py_RETURN_NONE;
 }
 
+/* Many looks disarm its descriptor: so who looks without having borrowed it takes it, as who publishes does. */
 static PyObject *has_work_method(Pump *self, PyObject *Py_UNUSED(ignored)) {
+    if (self->native && !self->lent && is_usable(self)) {
+        if (self->keep_watched)
+            Py_RETURN_FALSE;
+        if (self->watched)
+            watch(self, 0);
+        set_guard(self);
+    }
     return PyBool_FromLong(has_work(self, now_ns()));
 }
 

@@ -628,6 +628,20 @@ def test_who_leaves_an_engine_in_c_arms_it_for_who_still_sleeps_on_it(native: Na
     native.pump.take_back()
 
 
+def test_who_looks_at_an_engine_in_c_without_having_borrowed_it_is_guarded(native: NativeSource) -> None:
+    assert not native.pump.has_work()
+    assert native.guard.poll(1000)
+    os.eventfd_write(native.fd, 1)
+    assert not watched(native)
+    native.pump.reclaim()
+    assert native.slept == 1
+    assert watched(native)
+    native.pump.keep_watched(True)
+    native.ring()
+    assert not native.pump.has_work()
+    assert watched(native)
+
+
 def test_who_publishes_lets_python_hear_that_an_engine_in_c_cannot_go_on(native: NativeSource) -> None:
     native.api.work = Working(lambda _context: 1)
     call = native.pump.after(int)

@@ -71,9 +71,9 @@ class _SpinningSelector(selectors.EpollSelector):
         pumps = list(self._pumps.values())
         for pump in pumps:
             pump.lend()
-        if (self.waiter is None or not self.waiter.pending) and not all(pump.may_sleep() for pump in pumps):
-            timeout = 0
         try:
+            if (self.waiter is None or not self.waiter.pending) and not all(pump.may_sleep() for pump in pumps):
+                timeout = 0
             return self._serve_ready(self._spin_and_select(timeout))
         finally:
             for pump in pumps:

@@ -131,12 +131,14 @@ static inline uint8_t *lunar_outbox_reserve(lunar_xdp_engine *engine, lunar_peer
 void lunar_outgoing_take(lunar_xdp_outgoing *outgoing, const lunar_wire_record *record);
 void lunar_outgoing_on_timer(lunar_xdp_outgoing *outgoing);
 void lunar_outgoing_serve(lunar_xdp_outgoing *outgoing);
+void lunar_outgoing_try_now(lunar_xdp_outgoing *outgoing);
 void lunar_outgoing_free(lunar_xdp_outgoing *outgoing);
 
 /* incoming.c */
 void lunar_incoming_take(lunar_xdp_incoming *incoming, const lunar_wire_record *record);
 void lunar_incoming_on_timer(lunar_xdp_incoming *incoming);
 void lunar_incoming_serve(lunar_xdp_incoming *incoming);
+void lunar_incoming_try_now(lunar_xdp_incoming *incoming);
 void lunar_incoming_free(lunar_xdp_incoming *incoming);
 
 #endif

@@ -89,6 +89,8 @@ void lunar_xdp_engine_free(lunar_xdp_engine *engine) {
 static uint32_t longest_datagram(const lunar_destination *to) {
     uint32_t headers_bytes = to->family == 6 ? 48 : 28;
     uint32_t bytes = to->mtu > headers_bytes ? to->mtu - headers_bytes : 0;
+    if (!to->mtu) /* no way yet: nothing is sent, so any size will do */
+        return LUNAR_XDP_LEAST_DATAGRAM;
     return bytes < LUNAR_XDP_MOST_DATAGRAM ? bytes : LUNAR_XDP_MOST_DATAGRAM;
 }
 
@@ -225,6 +227,31 @@ lunar_xdp_incoming *lunar_xdp_engine_open_incoming(lunar_xdp_engine *engine, con
         return NULL;
     }
     return incoming;
+}
+
+int lunar_xdp_engine_redirect(lunar_xdp_engine *engine, const lunar_destination *from, const lunar_destination *to) {
+    lunar_peer *peer;
+    lunar_stream *stream;
+    if (longest_datagram(to) < LUNAR_XDP_LEAST_DATAGRAM)
+        return -EINVAL;
+    /* Peers may become equal by that.  They stay two, for as long as each has streams. */
+    LIST_FOREACH(peer, &engine->peers, all) {
+        if (memcmp(&peer->to, from, sizeof *from))
+            continue;
+        if (engine->outbox.peer == peer)
+            lunar_outbox_finish(engine);
+        peer->to = *to;
+        peer->datagram_bytes = longest_datagram(to);
+    }
+    LIST_FOREACH(stream, &engine->streams, all) {
+        if (memcmp(&stream->peer->to, to, sizeof *to))
+            continue;
+        if (stream->incoming)
+            lunar_incoming_try_now((lunar_xdp_incoming *)stream);
+        else
+            lunar_outgoing_try_now((lunar_xdp_outgoing *)stream);
+    }
+    return 0;
 }
 
 /* Turns. */

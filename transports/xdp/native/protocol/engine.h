@@ -112,7 +112,8 @@ int lunar_xdp_engine_flush(lunar_xdp_engine *engine);
 int lunar_xdp_engine_error(const lunar_xdp_engine *engine);
 const lunar_xdp_statistics *lunar_xdp_engine_statistics(const lunar_xdp_engine *engine);
 
-/* NULL with errno: EEXIST there is one, ENOMEM, EINVAL an MTU too small. */
+/* `to` with an MTU of 0: the way there is not known yet, nothing is sent until `redirect`.
+ * NULL with errno: EEXIST there is one, ENOMEM, EINVAL an MTU too small. */
 lunar_xdp_outgoing *lunar_xdp_engine_open_outgoing(lunar_xdp_engine *engine, const lunar_xdp_stream *stream,
                                                    const lunar_destination *to, const lunar_xdp_outgoing_host *host,
                                                    void *context);
@@ -120,6 +121,10 @@ lunar_xdp_outgoing *lunar_xdp_engine_open_outgoing(lunar_xdp_engine *engine, con
 lunar_xdp_incoming *lunar_xdp_engine_open_incoming(lunar_xdp_engine *engine, const lunar_xdp_stream *stream,
                                                    const uint8_t key[16], const lunar_destination *to,
                                                    const lunar_xdp_incoming_host *host, void *context);
+
+/* Streams that were opened to `from` go to `to` from now on, and try at once what they had grown slow at; what was under
+ * way is sent again, in smaller parts if it has to.  The same twice: they only try.  0, or -EINVAL: an MTU too small. */
+int lunar_xdp_engine_redirect(lunar_xdp_engine *engine, const lunar_destination *from, const lunar_destination *to);
 
 /* After each `connected`.  `dropped` is what `lunar_xdp_message.dropped` counts from. */
 void lunar_xdp_outgoing_start(lunar_xdp_outgoing *outgoing, uint64_t last_sequence, uint64_t newest_sequence,

@@ -340,6 +340,15 @@ void lunar_incoming_on_timer(lunar_xdp_incoming *in) {
     }
 }
 
+void lunar_incoming_try_now(lunar_xdp_incoming *in) {
+    if (in->state == LUNAR_INCOMING_OPENING) {
+        in->interval_ns = OPEN_FIRST_NS;
+        arm(in, 0);
+    } else {
+        lunar_incoming_owe(in, true);
+    }
+}
+
 void lunar_xdp_incoming_resume(lunar_xdp_incoming *in) {
     if (in->stream.closed || in->is_resumed)
         return;

@@ -59,7 +59,11 @@ static bool begin(lunar_xdp_engine *engine, lunar_peer *peer, uint32_t size_byte
     uint32_t room_bytes = UINT32_MAX;
     bool is_void = false;
     lunar_outbox_finish(engine);
-    uint8_t *bytes = engine->port->kind->begin(engine->port, &peer->to, &room_bytes);
+    uint8_t *bytes = NULL;
+    if (peer->to.mtu)
+        bytes = engine->port->kind->begin(engine->port, &peer->to, &room_bytes);
+    else
+        room_bytes = 0; /* there is no way yet */
     if (bytes && room_bytes < peer->datagram_bytes && room_bytes >= LUNAR_XDP_LEAST_DATAGRAM)
         peer->datagram_bytes = room_bytes; /* the MTU is smaller than we were told: streams adapt, see outgoing.c */
     if (bytes && room_bytes < LUNAR_WIRE_HEADER_BYTES + size_bytes) {

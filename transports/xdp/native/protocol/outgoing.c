@@ -111,8 +111,8 @@ static bool is_newer_life(const lunar_xdp_outgoing *out, uint32_t life) {
 }
 
 static void take_open(lunar_xdp_outgoing *out, const lunar_wire_open *open) {
-    if (out->state == LUNAR_OUTGOING_CLOSING)
-        return;
+    if (out->state == LUNAR_OUTGOING_CLOSING || !out->stream.peer->to.mtu)
+        return; /* the latter: there is no way to answer; once there is, a call has it repeated */
     if (open->window < LUNAR_XDP_LEAST_WINDOW || open->window > LUNAR_XDP_MOST_WINDOW ||
         (open->window & (open->window - 1)) || open->datagram_bytes < LUNAR_XDP_LEAST_DATAGRAM ||
         !open->message_bytes || !open->life) {
@@ -319,10 +319,31 @@ static void begin_epoch(lunar_xdp_outgoing *out, uint64_t last_sequence) {
     lunar_sending_go_on(out, BURST_PARTS);
 }
 
+/* Whether parts are to have another size: at once if the path's MTU has become smaller, when nothing is kept if larger. */
+static bool outgrew(const lunar_xdp_outgoing *out) {
+    uint32_t longest = longest_part(out);
+    return out->part_bytes > longest || (out->part_bytes < longest && out->oldest == out->end);
+}
+
+/* The other end may be reached again, or by another way. */
+void lunar_outgoing_try_now(lunar_xdp_outgoing *out) {
+    uint64_t now_ns = out->stream.engine->now_ns;
+    if (out->state == LUNAR_OUTGOING_WAITING) {
+        out->interval_ns = 0;
+        arm_by(out, now_ns);
+    } else if (out->state == LUNAR_OUTGOING_RUNNING && outgrew(out)) {
+        begin_epoch(out, out->written_sequence);
+    } else if (out->state == LUNAR_OUTGOING_RUNNING || out->state == LUNAR_OUTGOING_CUT_OFF) {
+        out->ask_ns = now_ns;
+        out->interval_ns = LUNAR_MS;
+        arm_by(out, now_ns);
+    }
+}
+
 /* Room, or an acknowledgement: goes on, and lets the host go on. */
 void lunar_outgoing_serve(lunar_xdp_outgoing *out) {
-    if (out->state == LUNAR_OUTGOING_RUNNING && out->part_bytes > longest_part(out))
-        begin_epoch(out, out->written_sequence); /* the path's MTU has become smaller */
+    if (out->state == LUNAR_OUTGOING_RUNNING && outgrew(out))
+        begin_epoch(out, out->written_sequence);
     lunar_sending_go_on(out, BURST_PARTS);
     if (out->wanted && out->state == LUNAR_OUTGOING_RUNNING && !out->ready && lunar_sending_has_room(out)) {
         out->wanted = false;

@@ -1,5 +1,6 @@
 /* Engine: the protocol engine and its port, as whoever serves it sees them. */
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -9,6 +10,7 @@
 
 PyTypeObject *Engine_Type;
 
+#define LOOK_EVERY_NS 10000000u
 #define MOST_BYTES 65000u /* of a datagram, whatever a port could receive */
 
 
@@ -139,6 +141,8 @@ static int turn(Engine *self) {
     if (self->protocol) { /* no handler has closed it */
         set_timer(self, self->missed ? 0 : lunar_xdp_engine_due(self->protocol));
         error = lunar_xdp_engine_error(self->protocol);
+        if (error == -ENETDOWN) /* it may come up again; until then streams are as good as cut off */
+            error = 0;
     }
     Py_DECREF(self);
     return error;
@@ -160,27 +164,51 @@ static bool may_sleep(void *context) {
     return quiet;
 }
 
+static bool is_readable(int fd) {
+    struct pollfd descriptor = {.fd = fd, .events = POLLIN};
+    return poll(&descriptor, 1, 0) > 0;
+}
+
 static PyObject *engine_work(Engine *self, PyObject *Py_UNUSED(ignored)) {
     if (!is_open(self))
         return NULL;
     int error = turn(self);
-    (void)may_sleep(self->shared); /* whoever serves it so sleeps next */
-    if (!error)
-        Py_RETURN_NONE;
+    if (self->shared)
+        (void)may_sleep(self->shared); /* whoever serves it so sleeps next */
+    if (!error) /* a handler may have closed it */
+        return PyBool_FromLong(self->watched >= 0 && is_readable(self->watched));
     errno = -error;
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
 /* The capsule: see engine_api.h. */
 
+/* Whoever waits sleeps on what is watched too, but may never sleep.  Looking costs a system call: now and then. */
+static bool watched_has_come(Engine *self) {
+    uint64_t now = now_ns();
+    if (self->watched < 0 || now < self->look_ns)
+        return false;
+    if (is_readable(self->watched))
+        return true; /* until Python has read it */
+    self->look_ns = now + LOOK_EVERY_NS;
+    return false;
+}
+
 static int work_natively(void *context) {
     Engine *self = ((Shared *)context)->engine;
-    return self && self->protocol && turn(self) ? 1 : 0;
+    if (!self || !self->protocol || self->busy)
+        return 0;
+    int error = turn(self);
+    self = ((Shared *)context)->engine; /* a handler may have closed it */
+    return error || (self && watched_has_come(self)) ? 1 : 0;
 }
 
 static uint64_t due_ns(void *context) {
     Engine *self = ((Shared *)context)->engine;
-    return self && self->protocol ? lunar_xdp_engine_due(self->protocol) : UINT64_MAX;
+    if (!self || !self->protocol)
+        return UINT64_MAX;
+    uint64_t due = lunar_xdp_engine_due(self->protocol);
+    return self->watched >= 0 && self->look_ns < due ? self->look_ns : due;
 }
 
 /* The port stays while somebody looks.  While another does, that one will find what there is. */
@@ -250,7 +278,7 @@ static void close_descriptors(Engine *self) {
         close(self->timer);
     if (self->epoll >= 0)
         close(self->epoll);
-    self->timer = self->epoll = -1;
+    self->timer = self->epoll = self->watched = -1;
 }
 
 /* Making, closing ------------------------------------------------------------------------------------------ */
@@ -281,7 +309,7 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
     Py_INCREF(port);
     self->port = port;
-    self->timer = self->epoll = -1;
+    self->timer = self->epoll = self->watched = -1;
     self->timer_ns = UINT64_MAX;
     port->taken = 1;
     PyObject_GC_Track(self);
@@ -398,6 +426,28 @@ static PyObject *engine_open_incoming(Engine *self, PyObject *args) {
     return incoming_open(self, &stream, (const uint8_t *)key, &to, handler);
 }
 
+static PyObject *engine_redirect(Engine *self, PyObject *args) {
+    lunar_destination from, to;
+    if (!PyArg_ParseTuple(args, "O&O&", parse_destination, &from, parse_destination, &to) || engine_enter(self) < 0)
+        return NULL;
+    errno = -lunar_xdp_engine_redirect(self->protocol, &from, &to);
+    if (errno)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    engine_leave(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *engine_watch(Engine *self, PyObject *args) {
+    int fd;
+    if (!PyArg_ParseTuple(args, "i", &fd) || !is_open(self))
+        return NULL;
+    struct epoll_event event = {.events = EPOLLIN};
+    if (epoll_ctl(self->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    self->watched = fd;
+    Py_RETURN_NONE;
+}
+
 static PyObject *engine_statistics(Engine *self, PyObject *Py_UNUSED(ignored)) {
     if (!is_open(self))
         return NULL;
@@ -459,6 +509,8 @@ static PyMethodDef methods[] = {
     {"fileno", (PyCFunction)engine_fileno, METH_NOARGS, "Readable when something has come or is due."},
     {"open_outgoing", (PyCFunction)engine_open_outgoing, METH_VARARGS, NULL},
     {"open_incoming", (PyCFunction)engine_open_incoming, METH_VARARGS, NULL},
+    {"redirect", (PyCFunction)engine_redirect, METH_VARARGS, "All streams of one destination go to another one."},
+    {"watch", (PyCFunction)engine_watch, METH_VARARGS, "One more descriptor to wait for; `work` says if it is readable."},
     {"statistics", (PyCFunction)engine_statistics, METH_NOARGS, "All counts since it was made, by name."},
     {"abandon", (PyCFunction)engine_abandon, METH_NOARGS, "In a child process: closes its copies of the descriptors."},
     {"close", (PyCFunction)engine_close, METH_NOARGS, "Closes it and its port; again: does nothing."},

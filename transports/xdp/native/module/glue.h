@@ -78,7 +78,8 @@ typedef struct Engine {
     Event *events;
     Py_ssize_t event_count, event_capacity;
     Outgoing *first; /* all that are open */
-    int timer, epoll;
+    int timer, epoll, watched; /* watched: of its owner in Python, or -1 */
+    uint64_t look_ns;          /* when to look at the latter next, for who works without Python */
     uint64_t timer_ns; /* when the timer fires, UINT64_MAX: it does not */
     int missed;      /* somebody published while it was busy, or a stream has room again */
     unsigned life;   /* counts its closings */

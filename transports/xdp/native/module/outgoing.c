@@ -312,6 +312,8 @@ static PyObject *get_is_cut_off(Outgoing *self, void *Py_UNUSED(closure)) {
     return PyBool_FromLong(self->protocol && lunar_xdp_outgoing_is_cut_off(self->protocol));
 }
 
+static PyObject *get_is_open(Outgoing *self, void *Py_UNUSED(closure)) { return PyBool_FromLong(self->protocol != NULL); }
+
 static int outgoing_traverse(Outgoing *self, visitproc visit, void *arg) {
     Py_VISIT(self->engine);
     Py_VISIT(self->handler);
@@ -338,6 +340,7 @@ static void outgoing_dealloc(Outgoing *self) {
 
 static PyGetSetDef properties[] = {
     {"unacknowledged", (getter)get_unacknowledged, NULL, "See `lunar.abc.Outgoing.unacknowledged`.", NULL},
+    {"is_open", (getter)get_is_open, NULL, "Whether it has not been closed.", NULL},
     {"is_cut_off", (getter)get_is_cut_off, NULL, "Whether nothing is heard from there.", NULL},
     {NULL}};
 static PyMethodDef methods[] = {{"start", (PyCFunction)outgoing_start, METH_VARARGS, NULL},

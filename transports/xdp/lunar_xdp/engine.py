@@ -8,19 +8,24 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, cast
 
 from lunar import abc
 from lunar.errors import ClosedError, PeerFault, ResourceExhausted, TransportUnavailable, from_errno
 from lunar_xdp import _xdp
+from lunar_xdp.links import Links
+from lunar_xdp.requirements import judge, look
 from lunar_xdp.settings import Address, Backend, Endpoint, Settings, announce, read_address
-from lunar_xdp.watching import find
+from lunar_xdp.ways import Ways
 
 __all__ = ["XdpEngine"]
 
 # How long closing waits for what is on its way.
 _LINGER_S: Final = 0.1
-_NOBODY: Final = bytes(6)
+# Who was not heard, and has no streams here any more, counts as silent for so long. Within that time the kernel finds
+# out whether the next hop is there: it asks after 5 s, three times.
+_SILENT_S: Final = 9.0
 
 
 class XdpEngine(abc.Engine):
@@ -45,13 +50,13 @@ class XdpEngine(abc.Engine):
         self._key = secrets.token_bytes(16)
         self._epoch = int.from_bytes(secrets.token_bytes(8), "little")
         self._ends: dict[str, list[_xdp.Outgoing | _xdp.Incoming]] = {}
-        self._cut_off_at_s: dict[str, float] = {}
+        self._silent_since_s: dict[str, float] = {}
         self._closed = False
         self.fallen_back = ""
         self._reserved: socket.socket | None = None
         self._port, self.backend = self._open_port(settings)
-        self._mtu = _mtu_of(self._interface)
         try:
+            self._mtu = _mtu_of(self._interface)
             self._native = _xdp.Engine(
                 self._port, self._key, window=settings.window, message_bytes=settings.largest_message_bytes
             )
@@ -59,6 +64,12 @@ class XdpEngine(abc.Engine):
             self._port.close()
             self._release_number()
             raise
+        try:
+            self._ways = Ways(self._native, self._interface if self.backend == "af_xdp" else "", self._mtu)
+        except OSError as error:
+            self._native.close()
+            self._release_number()
+            raise from_errno(-(error.errno or 5), "opening a netlink socket") from error
 
     def _open_port(self, settings: Settings) -> tuple[_xdp.Port, Backend]:
         if settings.backend != "udp":
@@ -67,12 +78,25 @@ class XdpEngine(abc.Engine):
             except OSError as error:
                 self._release_number()
                 if settings.backend == "af_xdp":
-                    raise TransportUnavailable("xdp", str(error), 'set backend = "auto"') from error
-                self.fallen_back = str(error)
+                    why = self._why_not(settings, str(error))
+                    raise TransportUnavailable("xdp", why, 'set backend = "auto"') from error
+                self.fallen_back = self._why_not(settings, str(error))
         try:
             return _xdp.open_socket(self._ip.packed, settings.port), "udp"
         except OSError as error:
             raise from_errno(-(error.errno or 5), f"binding a UDP socket to {self._ip}") from error
+
+    def _why_not(self, settings: Settings, refusal: str) -> str:
+        """What is missing and what to do about it; if nothing is found, what was refused."""
+        links = Links()
+        try:
+            device = links.device(self._interface)
+        except OSError:
+            return refusal
+        finally:
+            links.close()
+        missing = judge(replace(settings, backend="auto"), look(), device, self._interface).shortfalls
+        return f"{refusal}: {'. '.join(map(str, missing))}" if missing else refusal
 
     def _open_xsk(self, settings: Settings) -> _xdp.Port:
         # It takes what comes for that number before the kernel sees it; this keeps others from getting it.
@@ -110,9 +134,8 @@ class XdpEngine(abc.Engine):
         return self._native.fileno()
 
     def work(self) -> float | None:
-        """Takes in and sends. What is due later makes the descriptor readable."""
-        self._native.work()
-        return None
+        """Takes in and sends, and follows ways that change. What else is due later makes the descriptor readable."""
+        return self._ways.follow() if self._native.work() else self._ways.retry()
 
     def statistics(self) -> dict[str, int]:
         """What the protocol, the port and the filter have counted, by name."""
@@ -156,25 +179,33 @@ class XdpEngine(abc.Engine):
                 break
         else:
             raise PeerFault(f"it has no IPv{self._ip.version} address")
-        mtu, mac, vlan = min(self._mtu, endpoint.mtu), _NOBODY, 0
-        if self.backend == "af_xdp":
-            path = find(endpoint.address, self._interface)
-            mtu, mac, vlan = min(mtu, path.mtu), path.mac, path.vlan
-        return (ip.packed, endpoint.port, mtu, mac, vlan, stream.qos.priority)
+        return self._ways.to(endpoint.address, (endpoint.port, endpoint.mtu, stream.qos.priority), stream.remote_id)
 
     def cut_off_s(self, remote_id: str) -> float:
-        """How long nothing has been heard of that process though something should."""
+        """How long there has been no way to that process, or nothing was heard of it though something should."""
         now_s = time.monotonic()
-        if any(isinstance(end, _xdp.Outgoing) and end.is_cut_off for end in self._ends.get(remote_id, ())):
-            return max(now_s - self._cut_off_at_s.setdefault(remote_id, now_s), 1e-9)
-        self._cut_off_at_s.pop(remote_id, None)
-        return 0.0
+        since_s = [self._ways.lost_since_s(remote_id), self._silent_at_s(remote_id, now_s)]
+        return max((max(now_s - at_s, 1e-9) for at_s in since_s if at_s is not None), default=0.0)
+
+    def _silent_at_s(self, remote_id: str, now_s: float) -> float | None:
+        ends = [end for end in self._ends.get(remote_id, ()) if isinstance(end, _xdp.Outgoing) and end.is_open]
+        silent = any(end.is_cut_off for end in ends)
+        if silent and remote_id not in self._silent_since_s:
+            self._silent_since_s[remote_id] = now_s
+            self._ways.doubt(remote_id)
+        # Streams that went elsewhere say nothing any more; it is not taken to be there again just for that.
+        since_s = self._silent_since_s.get(remote_id)
+        if since_s is not None and not silent and (ends or now_s - since_s > _SILENT_S):
+            del self._silent_since_s[remote_id]
+            return None
+        return since_s
 
     def forget(self, remote_id: str) -> None:
         """Closes what is left of its streams."""
-        self._cut_off_at_s.pop(remote_id, None)
+        self._silent_since_s.pop(remote_id, None)
         for end in self._ends.pop(remote_id, ()):
             end.close()
+        self._ways.forget(remote_id)
 
     # The end
 
@@ -192,6 +223,7 @@ class XdpEngine(abc.Engine):
                 end.close()
         self._ends.clear()
         self._native.close()
+        self._ways.close()
         self._release_number()
 
     def _has_unacknowledged(self) -> bool:
@@ -204,12 +236,16 @@ class XdpEngine(abc.Engine):
         if not self._closed:
             self._closed = True
             self._native.abandon()
+            self._ways.close()
             self._release_number()
 
 
 def _mtu_of(interface: str) -> int:
-    with open(f"/sys/class/net/{interface}/mtu", encoding="ascii") as file:
-        return min(int(file.read()), 65535)
+    links = Links()
+    try:
+        return min(links.link(interface).mtu, 65535)
+    finally:
+        links.close()
 
 
 def _failure(error: OSError) -> Exception:

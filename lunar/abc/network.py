@@ -300,6 +300,14 @@ class Engine(ABC):
         """
         return None
 
+    @property
+    def remark(self) -> str:
+        """What there is to know though it serves: how it is less than was asked for, and why, and what to do.
+
+        One line, which ends without a full stop; "" if there is nothing.
+        """
+        return ""
+
     def listens_at(self, address: Mapping[str, object]) -> Sequence[tuple[str, int]]:
         """Where a process with such an address accepts TCP connections as long as it lives: IP addresses and ports.
 

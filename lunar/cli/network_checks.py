@@ -103,8 +103,7 @@ def _check_transports(config: Config, opened_on: tuple[Interface, ...]) -> Itera
         try:
             can = transport.capabilities_under(settings)
             keys = _describe_keys(transport, settings)
-            if opened_on and not can.kernel_bypass:  # that would lay hands on the interface
-                _try(transport, config, opened_on, settings)
+            remark = _try(transport, config, opened_on, settings) if opened_on else ""
         except (LunarError, OSError) as error:
             yield _unused(name, error, on=config.range == "network")
             continue
@@ -116,7 +115,8 @@ def _check_transports(config: Config, opened_on: tuple[Interface, ...]) -> Itera
         traits = [trait for trait in ("reliable", "multicast", "encrypted") if getattr(can, trait)]
         if not can.encrypted:
             traits.append("not encrypted")
-        yield Check(name, "ok", ", ".join([rank, *traits, *([keys] if keys else [])]))
+        said = [rank, *traits, *([keys] if keys else []), *([remark] if remark else [])]
+        yield Check(name, "ok", ", ".join(said))
     for missing_name, reason in missing.items():
         yield _unused(f"transport {missing_name}", reason, on=config.range == "network")
     if not usable_ones and config.range == "network":
@@ -133,9 +133,14 @@ def _describe_keys(transport: NetworkTransport, settings: Mapping[str, object]) 
 
 def _try(
     transport: NetworkTransport, config: Config, chosen: tuple[Interface, ...], settings: dict[str, object]
-) -> None:
+) -> str:
+    """Opens a transport and closes it again; returns what it remarks."""
     addresses, names = tuple(each.address for each in chosen), tuple(each.name for each in chosen)
-    transport.open(Site(uuid4().hex, config.domain, addresses, names, settings)).close()
+    engine = transport.open(Site(uuid4().hex, config.domain, addresses, names, settings))
+    try:
+        return engine.remark
+    finally:
+        engine.close()
 
 
 def _unused(name: str, error: Exception | str, *, on: bool) -> Check:

@@ -16,7 +16,7 @@ REASON = testing.lab_unavailable()
 pytestmark = [pytest.mark.privileged, pytest.mark.skipif(REASON is not None, reason=f"no lab of hosts: {REASON}")]
 
 FOLDER = Path(__file__).parent
-FAST, PLAIN = str(FOLDER / "fast_child.py"), FOLDER / "plain_child.py"
+FAST, PLAIN = FOLDER / "fast_child.py", FOLDER / "plain_child.py"
 LUNAR = [sys.executable, "-c", "import sys; from lunar.cli.main import main; sys.exit(main())"]
 
 
@@ -28,7 +28,7 @@ class Lab:
         self.environment = {"LUNAR_RANGE": "network", "XDG_CONFIG_HOME": str(home)}
 
     def child(self, host: int, name: str, privileged: bool = True) -> Child:
-        program = [Path(FAST)] if privileged else [PLAIN, FAST]
+        program: list[Path] = [FAST] if privileged else [PLAIN, FAST]
         return self.hosts[host].child(program[0], *map(str, program[1:]), name, "fast", environment=self.environment)
 
     def pair(self, privileged: bool = True) -> list[Child]:
@@ -37,9 +37,10 @@ class Lab:
             each.call("meet")
         return made
 
-    def run(self, *arguments: str, host: int = 0) -> str:
+    def run(self, *arguments: str, privileged: bool = True) -> str:
         pipe = subprocess.PIPE
-        started = self.hosts[host].start([*LUNAR, *arguments], environment=self.environment, stdout=pipe, stderr=pipe)
+        command = LUNAR if privileged else [sys.executable, str(PLAIN), *LUNAR[1:]]
+        started = self.hosts[0].start([*command, *arguments], environment=self.environment, stdout=pipe, stderr=pipe)
         out, _ = started.communicate(timeout=30)
         return str(out.decode())
 
@@ -87,3 +88,12 @@ def test_messages_go_on_after_a_short_and_after_a_long_cut(lab: Lab) -> None:
     assert (a.call("losses"), b.call("losses")) == (0, 0)
     lab.transport_becomes("xdp".__eq__, 60)
     exchange(a, b, 20)
+
+
+def test_the_doctor_says_what_is_missing_and_what_to_do(lab: Lab) -> None:
+    [line] = [line for line in lab.run("doctor").splitlines() if "transport xdp" in line]
+    assert "UDP" not in line
+    report = lab.run("doctor", privileged=False)
+    assert "over UDP sockets" in report
+    assert "this process lacks CAP_NET_RAW (to open AF_XDP sockets)" in report
+    assert "remedy: " in report

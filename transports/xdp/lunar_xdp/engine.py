@@ -125,6 +125,11 @@ class XdpEngine(abc.Engine):
         return announce(Address(self._epoch, self._key, (endpoint,)))
 
     @property
+    def remark(self) -> str:
+        """Why it goes over sockets, if it does and was not told to."""
+        return f"over UDP sockets, since {self.fallen_back}" if self.fallen_back else ""
+
+    @property
     def native(self) -> object:
         """By which who waits works it without Python."""
         return self._native.native

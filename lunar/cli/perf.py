@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -42,6 +42,15 @@ class Transport(StrEnum):
     SHM = "shm"
     ZMQ = "zmq"
     DDS = "dds"
+    XDP = "xdp"
+
+
+class Backend(StrEnum):
+    """What the transport `xdp` sends by; `lunar_perf.work.Backend` for option parsing."""
+
+    AUTO = "auto"
+    AF_XDP = "af_xdp"
+    UDP = "udp"
 
 
 class Wait(StrEnum):
@@ -73,8 +82,15 @@ class Loop(StrEnum):
 _Transport = Annotated[
     Transport | None,
     typer.Option(
-        help="What carries the samples; default: shm, with --remote whatever is chosen. zmq, dds: with --remote, or "
-        "between two hosts of a lab (network namespaces), which needs root."
+        help="What carries the samples; default: shm, with --remote whatever is chosen. zmq, dds, xdp: with --remote, "
+        "or between two hosts of a lab (network namespaces), which needs root."
+    ),
+]
+_Backend = Annotated[
+    Backend | None,
+    typer.Option(
+        help="With --transport xdp, on both hosts: af_xdp passes the kernel's network stack by, udp goes through it, "
+        "auto takes the former where it can be had; default: as the settings say."
     ),
 ]
 _Remote = Annotated[
@@ -115,11 +131,13 @@ _Loan = Annotated[bool, typer.Option("--loan", help="Publish loaned memory, unto
         "lunar perf ping-pong --wait spin --size 4194304 --loan",
         "lunar perf ping-pong --wait sleep --loop uvloop --json",
         "lunar perf ping-pong --wait spin --message Imu",
+        "lunar perf ping-pong --transport xdp --backend udp --wait spin",
         "lunar perf ping-pong --remote robot --transport zmq  (with `lunar perf serve` on robot)",
     ),
 )
 def ping_pong(
     transport: _Transport = None,
+    backend: _Backend = None,
     remote: _Remote = "",
     wait: _Wait = Wait.ADAPTIVE,
     size: _EchoedSize = None,
@@ -151,6 +169,7 @@ def ping_pong(
         loan=loan,
         loop=loop.value,
         transport=_between_hosts(transport),
+        backend=_of_xdp(backend, transport),
     )
     write_note(f"{warmup:,} + {count:,} round trips of {size_bytes:,} bytes, wait {wait.value}")
     result = _or_exit(lambda: run_on(lambda sides: run_ping_pong("lunar", work, sides), work, server))
@@ -169,6 +188,7 @@ def ping_pong(
 )
 def throughput(
     transport: _Transport = None,
+    backend: _Backend = None,
     remote: _Remote = "",
     wait: _Wait = Wait.ADAPTIVE,
     size: _StampedSize = None,
@@ -217,6 +237,7 @@ def throughput(
         depth=depth,
         subscribers=subscribers,
         transport=_between_hosts(transport),
+        backend=_of_xdp(backend, transport),
     )
     write_note(f"sending messages of {size_bytes:,} bytes for {seconds:g} s to {subscribers} subscriber(s)")
     result = _or_exit(lambda: run_on(lambda sides: run_throughput("lunar", work, sides), work, server))
@@ -258,6 +279,15 @@ def _between_hosts(transport: Transport | None) -> str:
     return "" if transport is None or transport is Transport.SHM else transport.value
 
 
+def _of_xdp(backend: Backend | None, transport: Transport | None) -> Literal["", "auto", "af_xdp", "udp"]:
+    """The backend as `lunar_perf.work.Work` names it: empty for what the settings say."""
+    if backend is None:
+        return ""
+    if transport is not Transport.XDP:
+        raise typer.BadParameter(f"--backend {backend.value} is one of the transport xdp; add --transport xdp")
+    return backend.value
+
+
 def _server(remote: str, transport: Transport | None, message: str) -> Server | None:
     """Where the other end is, if it is on another machine."""
     from lunar_perf.side import Server
@@ -267,7 +297,7 @@ def _server(remote: str, transport: Transport | None, message: str) -> Server | 
         return None
     if transport is Transport.SHM:
         raise typer.BadParameter(
-            "--transport shm stays within a host; with --remote: zmq, dds, or none to have one chosen"
+            "--transport shm stays within a host; with --remote: zmq, dds, xdp, or none to have one chosen"
         )
     if ":" in message:
         raise typer.BadParameter("--remote takes classes of lunar.msgs only: the other host has no such file")

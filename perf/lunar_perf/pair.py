@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from lunar.config import Config
+from lunar_perf.backend import with_backend
 from lunar_perf.children import START_UP_S, Child, local_ends, run_ends
 from lunar_perf.host_facts import HostFacts, Place
 from lunar_perf.network_settings import network_environment
@@ -47,7 +49,7 @@ def run_pair(peer: str, roles: tuple[Role, Role], work: Work, sides: tuple[Side,
 
     Raises:
         RunFailed: a process failed or the time is over; all others are ended first. Or no server answers.
-        ConfigError: with a server: a setting cannot be used.
+        ConfigError: with a server or a backend: a setting cannot be used.
     """
     server = sides[1].server
     if server is not None:
@@ -57,10 +59,12 @@ def run_pair(peer: str, roles: tuple[Role, Role], work: Work, sides: tuple[Side,
 
 async def _run_here(peer: str, roles: tuple[Role, Role], work: Work, sides: tuple[Side, Side]) -> Run:
     placement = place(work.subscribers)
-    first = measured_child(peer, roles[0], placement.first, work, sides[0].environment)
-    others = [measured_child(peer, roles[1], core, work, sides[1].environment) for core in placement.others]
-    with local_ends([first, *others], work.allowed_s + START_UP_S) as ends:
-        reports = await run_ends(ends)
+    with ExitStack() as settings:
+        near, far = (settings.enter_context(with_backend(work, side.environment)) for side in sides)
+        first = measured_child(peer, roles[0], placement.first, work, near)
+        others = [measured_child(peer, roles[1], core, work, far) for core in placement.others]
+        with local_ends([first, *others], work.allowed_s + START_UP_S) as ends:
+            reports = await run_ends(ends)
     outcomes = [Outcome.from_json(report) for report in reports]
     here = HostFacts.here()
     places = (Place(roles[0], here, sides[0].address), Place(roles[1], here, sides[1].address))
@@ -71,9 +75,11 @@ async def _run_with(server: Server, peer: str, roles: tuple[Role, Role], work: W
     config = Config.from_environment()
     core = place(0).first
     async with remote_run(server, roles[1], work) as remote:
-        environment = network_environment(config, remote.welcome.domain, remote.addresses[1])
-        first = measured_child(peer, roles[0], core, work, environment)
-        with local_ends([first], work.allowed_s + START_UP_S) as ends:
+        settings = network_environment(config, remote.welcome.domain, remote.addresses[1])
+        with (
+            with_backend(work, settings) as environment,
+            local_ends([measured_child(peer, roles[0], core, work, environment)], work.allowed_s + START_UP_S) as ends,
+        ):
             reports = await run_ends([*ends, *remote.ends])
     outcomes = [Outcome.from_json(report) for report in reports]
     own, other = remote.addresses

@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from lunar.config import Config
 from lunar.errors import LunarError
+from lunar_perf.backend import with_backend
 from lunar_perf.checked_fields import WireError
 from lunar_perf.children import START_UP_S, Child, LocalEnd, RunFailed, local_ends
 from lunar_perf.host_facts import HostFacts
@@ -178,10 +179,11 @@ class PerfServer:
         cores = place(work.subscribers).others
         self._tell(Notice("started", client, what))
         try:
-            environment = network_environment(self._config, self._config.domain, stream.other_address)
-            children = [measured_child("lunar", order.role, core, work, environment) for core in cores]
-            await stream.write(Started(cores, _placement_note(cores, self._here)))
-            outcomes = await _run(stream, children, min(work.allowed_s, LONGEST_S) + START_UP_S)
+            settings = network_environment(self._config, self._config.domain, stream.other_address)
+            with with_backend(work, settings) as environment:
+                children = [measured_child("lunar", order.role, core, work, environment) for core in cores]
+                await stream.write(Started(cores, _placement_note(cores, self._here)))
+                outcomes = await _run(stream, children, min(work.allowed_s, LONGEST_S) + START_UP_S)
         except (RunFailed, WireError, LunarError, OSError) as error:
             reason = f"the client {error}" if isinstance(error, Gone) else str(error)
             await _say(stream, Failed(presentable(_last_line(reason))))
@@ -263,6 +265,7 @@ def describe(order: Order) -> str:
     work = order.work
     what = f"{work.message} messages of {work.size_bytes:,} B" if work.message else f"{work.size_bytes:,} B"
     transport = f", transport {work.transport}" if work.transport else ""
+    transport += f" ({work.backend})" if work.backend else ""
     if order.role == "pong":
         return f"echo {work.count:,} round trips of {what}, wait {work.wait}{transport}"
     return f"receive {what} for {work.duration_s:g} s in {work.subscribers} process(es), {work.reliability}{transport}"

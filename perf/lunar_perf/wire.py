@@ -30,10 +30,12 @@ from lunar_perf.host_facts import HostFacts
 from lunar_perf.outcome import Outcome
 from lunar_perf.sequence import Tally
 from lunar_perf.work import (
+    BACKENDS,
     RECEIVES,
     RELIABILITIES,
     SMALLEST_STAMPED_BYTES,
     WAITS,
+    Backend,
     Receive,
     Reliability,
     Role,
@@ -41,7 +43,7 @@ from lunar_perf.work import (
     Work,
 )
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 DEFAULT_PORT: Final = 7390
 LONGEST_LINE_BYTES: Final = 1 << 14
 LONGEST_REASON: Final = 1000
@@ -204,6 +206,7 @@ def _work(fields: Fields) -> Work:
         depth=fields.integer("depth", 1, MOST_DEPTH),
         subscribers=fields.integer("subscribers", 1, MOST_RECEIVERS),
         transport=fields.text("transport", 32, "([a-z][a-z0-9_]*)?"),
+        backend=cast("Backend", fields.choice("backend", BACKENDS)),
         address=fields.text("address", 0),
         channel=fields.text("channel", 32, "perf_[0-9a-f]{12}"),
     )

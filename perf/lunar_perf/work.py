@@ -11,11 +11,13 @@ from typing import Literal
 Wait = Literal["spin", "adaptive", "sleep"]
 Receive = Literal["iterate", "callback", "burst", "blocking"]
 Reliability = Literal["reliable", "best_effort"]
+Backend = Literal["", "auto", "af_xdp", "udp"]
 Role = Literal["ping", "pong", "send", "receive"]
 
 WAITS: tuple[Wait, ...] = ("spin", "adaptive", "sleep")
 RECEIVES: tuple[Receive, ...] = ("iterate", "callback", "burst", "blocking")
 RELIABILITIES: tuple[Reliability, ...] = ("reliable", "best_effort")
+BACKENDS: tuple[Backend, ...] = ("", "auto", "af_xdp", "udp")
 
 SLOWEST_RTT_S = 0.25
 """Allowed a round trip before a run is given up."""
@@ -52,6 +54,7 @@ class Work:
         depth: queue depth a match.
         subscribers: receiving processes.
         transport: Lunar's transport between hosts; empty: none, or whichever is chosen.
+        backend: what the transport `xdp` sends by; empty: as its settings say.
         address: of the side that pings or sends, for peers that connect to one; empty: both are on this host.
         channel: unique name of this run.
     """
@@ -70,6 +73,7 @@ class Work:
     depth: int = 1024
     subscribers: int = 1
     transport: str = ""
+    backend: Backend = ""
     address: str = ""
     channel: str = field(default_factory=new_channel)
 

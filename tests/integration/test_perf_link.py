@@ -8,7 +8,7 @@ from lunar_perf.link_plan import LinkMeasurement
 from lunar_perf.link_report import link_json, link_tables
 from lunar_perf.ping_pong import run_ping_pong
 from lunar_perf.throughput import run_throughput
-from lunar_perf.work import Work
+from lunar_perf.work import Backend, Work
 
 from lunar import testing
 from lunar.errors import LunarError
@@ -19,7 +19,7 @@ in_a_lab = pytest.mark.skipif(testing.lab_unavailable() is not None, reason=test
 
 @in_a_lab
 @pytest.mark.privileged
-@pytest.mark.parametrize("transport", ["zmq", "dds"])
+@pytest.mark.parametrize("transport", ["zmq", "dds", "xdp"])
 def test_a_transport_between_hosts(transport: str) -> None:
     there = ("--transport", transport)
     document = measured("ping-pong", *there, "--count", "20", "--warmup", "2", "--wait", "sleep")
@@ -28,6 +28,16 @@ def test_a_transport_between_hosts(transport: str) -> None:
     assert isinstance(stream["sent"], int)
     assert stream["sent"] > 0
     assert (stream["received"], stream["lost"], stream["repeated"]) == (stream["sent"], 0, 0)
+
+
+@in_a_lab
+@pytest.mark.privileged
+@pytest.mark.parametrize("backend", ["af_xdp", "udp"])
+def test_either_backend_carries_it(backend: Backend) -> None:
+    work = Work(64, count=20, warmup=2, wait="spin", transport="xdp", backend=backend)
+    with open_lab(2) as lab:
+        result = run_ping_pong("lunar", work, lab.sides())
+    assert (result.transport, len(result.round_trips_ns)) == ("xdp", 20)
 
 
 @in_a_lab
@@ -97,6 +107,12 @@ def test_nothing_measured_is_neither_met_nor_missed() -> None:
 
 def test_link_and_only_exclude_each_other() -> None:
     assert "exclude each other" in perf("compare", "--link", "--only", "pyzmq", status=2).stderr
+
+
+def test_a_backend_is_one_of_xdp() -> None:
+    for transport in ([], ["--transport", "zmq"], ["--remote", "robot"]):
+        complaint = perf("ping-pong", "--backend", "udp", *transport, status=2).stderr.replace("│", " ")
+        assert "add --transport xdp" in " ".join(complaint.split())
 
 
 def test_without_the_privilege_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

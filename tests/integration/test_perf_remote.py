@@ -188,12 +188,13 @@ def hosts(no_leaks: Callable[[], list[str]]) -> Iterator[testing.Hosts]:
 
 @in_a_lab
 @pytest.mark.privileged
-@pytest.mark.parametrize("transport", ["zmq", "dds", ""])
+@pytest.mark.parametrize("transport", ["zmq", "dds", "xdp", ""])
 def test_between_two_hosts(hosts: testing.Hosts, tmp_path: Path, transport: str) -> None:
     settings = tmp_path / "lunar.toml"
     settings.write_text("[transport.zmq]\ncurve = false\n")
     environment = {"LUNAR_CONFIG": str(settings)}
     asked = ["--transport", transport] if transport else []
+    asked += ["--backend", "udp"] if transport == "xdp" else []
 
     def measure(tool: str, *arguments: str) -> dict[str, object]:
         pipe = subprocess.PIPE

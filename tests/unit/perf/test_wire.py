@@ -37,7 +37,17 @@ from lunar.cli.perf import serve
 
 HOST = HostFacts("robot", "1.2.3", "Linux 6.18", "CPython 3.11.7")
 WORK = Work(64, count=10, warmup=2, transport="zmq", message="Imu", loan=True, wait="spin", loop="uvloop")
-STREAM = Work(8, duration_s=0.5, subscribers=3, receive="burst", reliability="best_effort", depth=4, batch=16)
+STREAM = Work(
+    8,
+    transport="xdp",
+    backend="udp",
+    duration_s=0.5,
+    subscribers=3,
+    receive="burst",
+    reliability="best_effort",
+    depth=4,
+    batch=16,
+)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +128,7 @@ def altered(message: Message, **changes: object) -> bytes:
         {"work": {"subscribers": 17}},
         {"work": {"loan": 1}},
         {"work": {"wait": "forever"}},
+        {"work": {"backend": "/dev/sda"}},
         {"work": {"loop": "os.system"}},
         {"work": {"receive": ""}},
         {"work": {"reliability": "some"}},

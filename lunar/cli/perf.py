@@ -473,10 +473,10 @@ def _compare_link(repetitions: int, quick: bool, plot: Path | None, as_json: boo
 
 
 def _warn_of_gaps(unavailable: Mapping[str, str], failures: Sequence[Failure], background_cores: float) -> None:
-    from lunar_perf.peer import REMEDY
+    from lunar_perf.peer import remedy_of
 
     for name, reason in unavailable.items():
-        write_warning(f"{name} is left out: {reason}; remedy: {REMEDY}")
+        write_warning(f"{name} is left out: {reason}; remedy: {remedy_of(name)}")
     for failure in failures:
         write_warning(f"{failure.key}, repetition {failure.repetition + 1}, gave no result: {failure.reason}")
     if background_cores > _QUIET_CORES:

@@ -5,11 +5,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "reason.h"
@@ -23,7 +25,7 @@ typedef struct {
     uint8_t here[4], there[4], there_mac[6];
     uint32_t size_bytes, count, burst;
     double seconds;
-    bool generic;
+    bool generic, all; /* all: print every round trip */
 } floor_options;
 
 static inline uint64_t now_ns(void) {
@@ -70,6 +72,8 @@ static inline void read_option(floor_options *options, const char *name, const c
         options->burst = (uint32_t)strtoul(value, NULL, 10);
     else if (strcmp(name, "--seconds") == 0)
         options->seconds = strtod(value, NULL);
+    else if (strcmp(name, "--print") == 0)
+        options->all = strcmp(value, "all") == 0;
     else if (strcmp(name, "--mode") == 0)
         options->generic = strcmp(value, "generic") == 0;
     else
@@ -80,9 +84,11 @@ static inline floor_options read_options(int count, char **arguments) {
     floor_options options = {.size_bytes = 64, .count = 100000, .burst = 64, .seconds = 2, .backend = "xdp"};
     if (count < 2)
         fail_with("usage: %s ping|pong|flood|sink --link NAME --here IPV4 --there IPV4 --there-mac MAC [--size BYTES] "
-                  "[--count ROUNDS] [--burst FRAMES] [--seconds S] [--mode native|generic] [--backend xdp|udp]",
+                  "[--count ROUNDS] [--burst FRAMES] [--seconds S] [--mode native|generic] [--backend xdp|udp] "
+                  "[--print all]",
                   arguments[0]);
     options.mode = arguments[1];
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a busy loop must not outlive whoever started it */
     for (int i = 2; i + 1 < count; i += 2)
         read_option(&options, arguments[i], arguments[i + 1]);
     if (options.size_bytes < 8 || options.size_bytes > 1400 || !options.burst || options.burst > 512 || !options.count)
@@ -95,9 +101,11 @@ static inline int compare_times(const void *left, const void *right) {
     return a < b ? -1 : a > b;
 }
 
-/* The first ones are warm-up. */
+/* The first ones are warm-up. With `--print all` a line with every time, in order and in ns, comes before the summary. */
 static inline void print_times(const floor_options *options, const char *what, uint64_t *times_ns) {
     uint64_t *measured = times_ns + WARM_UP;
+    for (uint32_t i = 0; options->all && i < options->count; i++)
+        printf("%llu%c", (unsigned long long)measured[i], i + 1 < options->count ? ' ' : '\n');
     qsort(measured, options->count, sizeof *measured, compare_times);
     const double least_us = (double)measured[0] / 1e3, p50_us = (double)measured[options->count / 2] / 1e3;
     printf("{\"what\": \"%s\", \"size_bytes\": %u, \"rounds\": %u, ", what, options->size_bytes, options->count);

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from lunar_perf.link_compare import LinkComparison
 from lunar_perf.link_numbers import facts, link_numbers
 from lunar_perf.machine import describe, versions
-from lunar_perf.peer import LINK_PEERS, REMEDY
+from lunar_perf.peer import LINK_PEERS, remedy_of
 from lunar_perf.report import number_json, ping_pong_json, spread_json, throughput_json
 from lunar_perf.tables import TextTable, numbers_table, round_trips_table, spread_text, streams_table
 
@@ -34,7 +34,8 @@ def link_json(comparison: LinkComparison) -> dict[str, object]:
         "repetitions": comparison.repetitions,
         "peers": {name: entry.idiom for name, entry in LINK_PEERS.items() if name not in comparison.unavailable},
         "unavailable": [
-            {"peer": name, "reason": reason, "remedy": REMEDY} for name, reason in comparison.unavailable.items()
+            {"peer": name, "reason": reason, "remedy": remedy_of(name)}
+            for name, reason in comparison.unavailable.items()
         ],
         "numbers": [number_json(number) for number in link_numbers(results)],
         "facts": [

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Protocol, cast
 
+from lunar_perf import floor_programs
 from lunar_perf.meter import Meter
 from lunar_perf.sequence import Tally
 from lunar_perf.work import Work
@@ -66,17 +67,21 @@ class PeerEntry:
         module: where its :class:`Peer` is; the module has ``def open_peer(name: str) -> Peer``.
         requires: modules that must be importable.
         idiom: how it is used here, for the report.
+        check: looks for what else it needs, and says why it cannot be had, or None.
+        remedy: what makes a missing one available.
     """
 
     name: str
     module: str
     requires: tuple[str, ...]
     idiom: str
+    check: Callable[[], str | None] = lambda: None
+    remedy: str = REMEDY
 
     def missing(self) -> str | None:
         """Why this peer cannot run here, or None. Looks for the modules without importing them."""
         absent = [name for name in self.requires if not _is_installed(name)]
-        return f"{', '.join(absent)} not installed" if absent else None
+        return f"{', '.join(absent)} not installed" if absent else self.check()
 
 
 def _is_installed(module: str) -> bool:
@@ -120,9 +125,26 @@ LINK_PEERS: dict[str, PeerEntry] = {
             "sequence of octets, Lunar's own type there; the same otherwise",
         ),
         PeerEntry("udp", "lunar_perf.peers.udp_blocking", (), "bare datagrams, blocking: the floor of dds"),
+        *(
+            PeerEntry(
+                *(name, "lunar_perf.peers.floor_program", (), idiom),
+                check=floor_programs.missing,
+                remedy=floor_programs.REMEDY,
+            )
+            for name, idiom in (
+                ("af_xdp-raw", "AF_XDP in C, both sides busy, frames made before: the floor of xdp"),
+                ("udp-polled", "a connected UDP socket in C, both sides busy: the floor of xdp over UDP"),
+            )
+        ),
     )
 }
-"""The libraries that are measured between hosts, and how."""
+"""What is measured between hosts, and how."""
+
+
+def remedy_of(name: str) -> str:
+    """What to do about a missing peer, or codec, of that name."""
+    entry = LINK_PEERS.get(name)
+    return REMEDY if entry is None else entry.remedy
 
 
 def load(name: str) -> Peer:

@@ -6,6 +6,7 @@ from lunar_perf.link_lab import open_lab
 from lunar_perf.link_meeting import measure_meeting, measure_memory
 from lunar_perf.link_plan import LinkMeasurement
 from lunar_perf.link_report import link_json, link_tables
+from lunar_perf.peer import LINK_PEERS
 from lunar_perf.ping_pong import run_ping_pong
 from lunar_perf.throughput import run_throughput
 from lunar_perf.work import Backend, Work
@@ -55,6 +56,27 @@ def test_a_peer_between_hosts(peer: str) -> None:
         assert (stream.received, stream.lost) == (stream.sent, 0)
         # It went over the cable: nobody met within the host.
         assert lab.traffic().since(before).size_bytes > 1000 * stream.sent
+
+
+@in_a_lab
+@pytest.mark.privileged
+@pytest.mark.parametrize("peer", ["af_xdp-raw", "udp-polled"])
+def test_a_floor_between_hosts(peer: str) -> None:
+    reason = LINK_PEERS[peer].missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with open_lab(2) as lab:
+        sides, before = lab.sides(), lab.traffic()
+        address = sides[0].address
+        result = run_ping_pong(peer, Work(64, count=100, address=address), sides)
+        assert len(result.round_trips_ns) == 100
+        assert all(result.round_trips_ns)
+        stream = run_throughput(peer, Work(1000, duration_s=0.1, batch=64, address=address), sides)
+        assert 0 < stream.received == stream.sent - stream.lost
+        assert stream.msgs_per_s > 0
+        assert lab.traffic().since(before).size_bytes > 1000 * stream.received
+        # Whoever measured has left nothing behind: another can.
+        assert run_ping_pong(peer, Work(64, count=1, address=address), sides).rtt_us.p50 > 0
 
 
 @in_a_lab

@@ -90,7 +90,7 @@ def compare_link(
 def sides_of(lab: LinkLab, measurement: LinkMeasurement) -> tuple[Side, Side]:
     """Where the two processes of a measurement run."""
     match measurement.place:
-        case "link" | "link, MTU 9000":
+        case "link" | "link, MTU 9000" | "link, xdp over UDP":
             return lab.sides()
         case "link, encrypted":
             return lab.sides(curve=True)

@@ -15,12 +15,22 @@ from lunar_perf.link_plan import (
     DATAGRAM_BYTES,
     DDS,
     DDS_LONG,
+    FRAME_BYTES,
     LOCAL,
     LOCAL_NETWORK,
     LOCAL_SPIN,
     LOCAL_SPIN_NETWORK,
+    POLLED,
+    RAW,
+    RAW_EACH,
     SEQUENCE_LONG,
     UDP,
+    XDP,
+    XDP_BEST_EFFORT,
+    XDP_BURSTS,
+    XDP_EACH,
+    XDP_SPIN,
+    XDP_UDP_SPIN,
     ZMQ,
     ZMQ_CURVE,
     ZMQ_LOANED,
@@ -61,6 +71,7 @@ def link_numbers(results: LinkResults) -> list[Number]:
         _round_trip(results, LOCAL_SPIN_NETWORK, LOCAL_SPIN, UNCHANGED, "local, 64 B, p50, range network", "spin"),
         _pair(results),
         _crowd(results),
+        *_fast(results),
     ]
 
 
@@ -78,6 +89,7 @@ def facts(results: LinkResults) -> list[Fact]:
         _cost(results, "throughput", DDS_LONG, SEQUENCE_LONG, LARGE_BYTES, "dds, 1 MiB one way, MTU 9000"),
     ]
     rows += _floor_of_dds(results)
+    rows += _beside_fast(results)
     meetings = (*list(results.pairs.values())[-1:], *([results.crowd] if results.crowd else []))
     rows.extend(_traffic(meeting) for meeting in meetings)
     return [row for row in rows if row is not None] + _memory(results)
@@ -100,14 +112,65 @@ def _floor_of_dds(results: LinkResults) -> list[Fact | None]:
     ]
 
 
+def _fast(results: LinkResults) -> list[Number]:
+    """Of the accelerated path, which is measured against what C can do on the same link."""
+    spin, adaptive, over_udp = (f"xdp {what}, 64 B, p50" for what in ("spin", "adaptive", "over UDP, spin"))
+    each, bursts = "one call a message", "publish_many"
+    least_of_best_effort = 0.9
+    return [
+        _round_trip(results, XDP_SPIN, RAW, 2.5, spin, "theirs in C, looks at nothing"),
+        _round_trip(results, XDP_SPIN, "cyclonedds", 1 / 15, spin, "theirs blocks"),
+        _round_trip(results, XDP_SPIN, "pyzmq", 1 / 15, spin, "theirs blocks"),
+        _round_trip(results, XDP, RAW, 4, adaptive, "under lunar.run"),
+        _round_trip(results, XDP_UDP_SPIN, POLLED, 1.8, over_udp, "theirs in C, connected"),
+        _flow(results, XDP_BURSTS, "pyzmq", SMALL_BYTES, 5, f"xdp, 64 B one way, {bursts}", "both reliable"),
+        _lost(results, XDP_BURSTS, SMALL_BYTES, f"xdp, 64 B one way, {bursts}"),
+        _flow(results, XDP_BURSTS, RAW, FRAME_BYTES, 0.7, f"xdp, 1 KiB one way, {bursts}", _raw_lost(results, RAW)),
+        _flow(results, XDP_EACH, RAW, FRAME_BYTES, 0.3, f"xdp, 1 KiB one way, {each}", "to the raw flood in bursts"),
+        _flow(results, XDP_EACH, "pyzmq", LARGE_BYTES, 3, "xdp, 1 MiB one way", "theirs is not copied in"),
+        *(
+            _flow(results, XDP_BURSTS, XDP_BEST_EFFORT, size, least_of_best_effort, f"xdp reliable, {text}", bursts)
+            for size, text in ((SMALL_BYTES, "64 B one way"), (FRAME_BYTES, "1 KiB one way"))
+        ),
+    ]
+
+
+def _beside_fast(results: LinkResults) -> list[Fact | None]:
+    small, frame = SMALL_BYTES, FRAME_BYTES
+    return [
+        _cost(results, "ping-pong", XDP_SPIN, "pyzmq-asyncio", small, "xdp spin, 64 B, p50, to pyzmq.asyncio"),
+        _cost(results, "ping-pong", XDP, "pyzmq-asyncio", small, "xdp adaptive, 64 B, p50, to pyzmq.asyncio"),
+        _cost(results, "throughput", XDP_EACH, "pyzmq", small, "xdp, 64 B one way, one call a message, to pyzmq"),
+        _cost(results, "throughput", XDP_EACH, RAW_EACH, frame, "xdp, 1 KiB one way, to raw, both one call a message"),
+    ]
+
+
+def _raw_lost(results: LinkResults, label: str) -> str:
+    """What the floor lost: nothing holds it back, so that its sender may be faster than its receiver."""
+    runs = results.runs.streams.get(key_of("throughput", label, FRAME_BYTES), {}).values()
+    sent = sum(run.sent for run in runs)
+    return f"theirs lost {sum(run.lost for run in runs) / sent:.1%}" if sent else ""
+
+
+def _lost(results: LinkResults, label: str, size_bytes: int, work: str) -> Number:
+    key = key_of("throughput", label, size_bytes)
+    lost = results.runs.lost(key)
+    value = None if lost is None else Spread(lost, lost, lost)
+    return Number(work, "at most", 0, "lost", value, _rate(results.runs.msgs_per_s(key)), "")
+
+
+def _flow(results: LinkResults, ours: str, theirs: str, size_bytes: int, target: float, work: str, note: str) -> Number:
+    own, other = (results.runs.msgs_per_s(key_of("throughput", label, size_bytes)) for label in (ours, theirs))
+    return Number(work, "at least", target, f"x {theirs}", ratio(own, other), _rate(own), _rate(other), note)
+
+
 def _round_trip(results: LinkResults, ours: str, theirs: str, target: float, work: str, note: str) -> Number:
     own, other = (results.runs.p50_us(key_of("ping-pong", label, SMALL_BYTES)) for label in (ours, theirs))
     return Number(work, "at most", target, f"x {theirs}", ratio(own, other), _us(own), _us(other), note)
 
 
 def _stream(results: LinkResults, ours: str, theirs: str, target: float, work: str, note: str) -> Number:
-    own, other = (results.runs.msgs_per_s(key_of("throughput", label, LARGE_BYTES)) for label in (ours, theirs))
-    return Number(work, "at least", target, f"x {theirs}", ratio(own, other), _rate(own), _rate(other), note)
+    return _flow(results, ours, theirs, LARGE_BYTES, target, work, note)
 
 
 def _pair(results: LinkResults) -> Number:

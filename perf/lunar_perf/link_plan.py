@@ -7,15 +7,28 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lunar_perf.plan import LARGE_BYTES, SMALL_BYTES, Kind
-from lunar_perf.work import Wait, Work, new_channel
+from lunar_perf.work import Receive, Reliability, Wait, Work, new_channel
 
-Place = Literal["link", "link, encrypted", "link, MTU 9000", "one host", "one host, range network"]
-"""Two hosts; with CURVE; with long packets; both processes on one host, range host; the same with range network."""
+Place = Literal[
+    "link", "link, encrypted", "link, MTU 9000", "link, xdp over UDP", "one host", "one host, range network"
+]
+"""Two hosts; with CURVE; with long packets; with `udp` as the backend of `xdp`; both processes on one host, range host;
+the same with range network."""
 
 ZMQ, ZMQ_CURVE, ZMQ_LOANED, DDS = "lunar zmq", "lunar zmq, CURVE", "lunar zmq, loaned", "lunar dds"
 DDS_LONG, SEQUENCE_LONG, UDP = "lunar dds, MTU 9000", "cyclonedds-sequence, MTU 9000", "UDP, bare"
 LOCAL, LOCAL_SPIN = "lunar shm", "lunar shm spin"
 LOCAL_NETWORK, LOCAL_SPIN_NETWORK = "lunar shm, range network", "lunar shm spin, range network"
+
+XDP, XDP_SPIN, XDP_UDP_SPIN = "lunar xdp", "lunar xdp spin", "lunar xdp over UDP, spin"
+XDP_EACH, XDP_BURSTS, XDP_BEST_EFFORT = "lunar xdp, one a call", "lunar xdp, bursts", "lunar xdp, bursts, best effort"
+RAW, RAW_EACH, POLLED = "AF_XDP, raw", "AF_XDP, raw, one a call", "UDP, polled"
+
+FRAME_BYTES = 1 << 10
+"""A message for which a frame has room, and not for two of them."""
+
+BURST = 64
+"""Messages a call, and frames that the raw flood sends at once."""
 
 DATAGRAM_BYTES = 65000
 """As long as those that carry large samples over ``dds``."""
@@ -87,6 +100,8 @@ def link_plan(peers: Collection[str], *, quick: bool, sweep: bool) -> list[LinkM
         _stream(SEQUENCE_LONG, "cyclonedds-sequence", 3 * duration_s, place="link, MTU 9000", warmup=1),
         _stream(ZMQ_CURVE, "lunar", duration_s, place="link, encrypted", transport="zmq"),
     ]
+    round_trips += _fast_round_trips(count)
+    streams += _fast_streams(duration_s)
     if sweep:
         for size in SWEEP_BYTES[1:]:
             round_trips += [
@@ -94,8 +109,52 @@ def link_plan(peers: Collection[str], *, quick: bool, sweep: bool) -> list[LinkM
                 _round_trip("pyzmq-asyncio", "pyzmq-asyncio", size, count // 4),
                 _round_trip(DDS, "lunar", size, count // 4, transport="dds"),
                 _round_trip("cyclonedds", "cyclonedds", size, count // 4),
+                _xdp_round_trip(XDP, "adaptive", size, count),
+                _xdp_round_trip(XDP_SPIN, "spin", size, count),
             ]
     return [each for each in (*round_trips, *streams) if each.peer == "lunar" or each.peer in peers]
+
+
+def _fast_round_trips(count: int) -> list[LinkMeasurement]:
+    # Some 0.1 s: they are 20 times as fast as the others.
+    many = 10 * count
+    return [
+        _xdp_round_trip(XDP, "adaptive", SMALL_BYTES, many),
+        _xdp_round_trip(XDP_SPIN, "spin", SMALL_BYTES, many),
+        _round_trip(RAW, "af_xdp-raw", SMALL_BYTES, many),
+        _xdp_round_trip(XDP_UDP_SPIN, "spin", SMALL_BYTES, many, place="link, xdp over UDP"),
+        _round_trip(POLLED, "udp-polled", SMALL_BYTES, many),
+        _round_trip("pyzmq", "pyzmq", SMALL_BYTES, count),
+    ]
+
+
+def _fast_streams(duration_s: float) -> list[LinkMeasurement]:
+    return [
+        *(_xdp_stream(XDP_EACH, duration_s, size, batch=1) for size in (SMALL_BYTES, FRAME_BYTES, LARGE_BYTES)),
+        *(_xdp_stream(XDP_BURSTS, duration_s, size) for size in (SMALL_BYTES, FRAME_BYTES)),
+        *(
+            _xdp_stream(XDP_BEST_EFFORT, duration_s, size, reliability="best_effort")
+            for size in (SMALL_BYTES, FRAME_BYTES)
+        ),
+        _stream(RAW, "af_xdp-raw", duration_s, size_bytes=FRAME_BYTES, batch=BURST),
+        _stream(RAW_EACH, "af_xdp-raw", duration_s, size_bytes=FRAME_BYTES),
+        _stream("pyzmq", "pyzmq", duration_s, size_bytes=SMALL_BYTES, warmup=1000),
+    ]
+
+
+def _xdp_round_trip(label: str, wait: Wait, size_bytes: int, count: int, *, place: Place = "link") -> LinkMeasurement:
+    made = _round_trip(label, "lunar", size_bytes, count, place=place, transport="xdp", wait=wait)
+    # By name, so that a floor is never held against the backend that was not meant.
+    return replace(made, work=replace(made.work, backend="udp" if place == "link, xdp over UDP" else "af_xdp"))
+
+
+def _xdp_stream(
+    label: str, duration_s: float, size_bytes: int, *, batch: int = BURST, reliability: Reliability = "reliable"
+) -> LinkMeasurement:
+    receive: Receive = "burst" if batch > 1 else "blocking"
+    made = _stream(label, "lunar", duration_s, transport="xdp", size_bytes=size_bytes, warmup=100, batch=batch)
+    work = replace(made.work, wait="spin", receive=receive, reliability=reliability, backend="af_xdp")
+    return replace(made, work=work)
 
 
 def _local(count: int) -> list[LinkMeasurement]:
@@ -136,6 +195,7 @@ def _stream(
     warmup: int = 10,
     loan: bool = False,
     size_bytes: int = LARGE_BYTES,
+    batch: int = 1,
 ) -> LinkMeasurement:
-    work = Work(size_bytes, warmup=warmup, duration_s=duration_s, transport=transport, loan=loan)
+    work = Work(size_bytes, warmup=warmup, duration_s=duration_s, transport=transport, loan=loan, batch=batch)
     return LinkMeasurement(label, peer, "throughput", place, work)

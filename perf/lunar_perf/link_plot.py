@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lunar_perf.link_compare import LinkComparison
-from lunar_perf.link_plan import DDS, SWEEP_BYTES, ZMQ, ZMQ_CURVE, key_of
+from lunar_perf.link_plan import DDS, SWEEP_BYTES, XDP, XDP_SPIN, ZMQ, ZMQ_CURVE, key_of
 from lunar_perf.percentiles import percentile
 from lunar_perf.plan import SMALL_BYTES
 from lunar_perf.plots import draw_line, finish_percentiles, finish_sizes
@@ -18,6 +18,8 @@ _STYLES = {
     ZMQ: ("#0072B2", "-"),
     ZMQ_CURVE: ("#56B4E9", "-"),
     DDS: ("#009E73", "-"),
+    XDP: ("#D55E00", "-"),
+    XDP_SPIN: ("#E69F00", "-"),
     "pyzmq-asyncio": ("#CC79A7", "--"),
     "cyclonedds": ("#7F7F7F", "--"),
 }

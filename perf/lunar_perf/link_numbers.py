@@ -16,6 +16,7 @@ from lunar_perf.link_plan import (
     DDS,
     DDS_LONG,
     FRAME_BYTES,
+    FULL_FRAME_BYTES,
     LOCAL,
     LOCAL_NETWORK,
     LOCAL_SPIN,
@@ -123,14 +124,25 @@ def _fast(results: LinkResults) -> list[Number]:
         _round_trip(results, XDP_SPIN, "pyzmq", 1 / 15, spin, "theirs blocks"),
         _round_trip(results, XDP, RAW, 4, adaptive, "under lunar.run"),
         _round_trip(results, XDP_UDP_SPIN, POLLED, 1.8, over_udp, "theirs in C, connected"),
-        _flow(results, XDP_BURSTS, "pyzmq", SMALL_BYTES, 5, f"xdp, 64 B one way, {bursts}", "both reliable"),
+        _flow(results, XDP_BURSTS, "pyzmq-xpub", SMALL_BYTES, 5, f"xdp, 64 B one way, {bursts}", "XPUB without drops"),
         _lost(results, XDP_BURSTS, SMALL_BYTES, f"xdp, 64 B one way, {bursts}"),
-        _flow(results, XDP_BURSTS, RAW, FRAME_BYTES, 0.7, f"xdp, 1 KiB one way, {bursts}", _raw_lost(results, RAW)),
+        _flow(
+            results,
+            XDP_BURSTS,
+            RAW,
+            FRAME_BYTES,
+            0.7,
+            f"xdp, 1 KiB one way, {bursts}",
+            _share_lost(results, RAW, FRAME_BYTES),
+        ),
         _flow(results, XDP_EACH, RAW, FRAME_BYTES, 0.3, f"xdp, 1 KiB one way, {each}", "to the raw flood in bursts"),
         _flow(results, XDP_EACH, "pyzmq", LARGE_BYTES, 3, "xdp, 1 MiB one way", "theirs is not copied in"),
         *(
-            _flow(results, XDP_BURSTS, XDP_BEST_EFFORT, size, least_of_best_effort, f"xdp reliable, {text}", bursts)
-            for size, text in ((SMALL_BYTES, "64 B one way"), (FRAME_BYTES, "1 KiB one way"))
+            _flow(
+                *(results, XDP_BURSTS, XDP_BEST_EFFORT, size, least_of_best_effort),
+                *(f"xdp reliable, {text} one way, {bursts}", _share_lost(results, XDP_BEST_EFFORT, size)),
+            )
+            for size, text in ((SMALL_BYTES, "64 B"), (FRAME_BYTES, "1 KiB"))
         ),
     ]
 
@@ -140,14 +152,26 @@ def _beside_fast(results: LinkResults) -> list[Fact | None]:
     return [
         _cost(results, "ping-pong", XDP_SPIN, "pyzmq-asyncio", small, "xdp spin, 64 B, p50, to pyzmq.asyncio"),
         _cost(results, "ping-pong", XDP, "pyzmq-asyncio", small, "xdp adaptive, 64 B, p50, to pyzmq.asyncio"),
-        _cost(results, "throughput", XDP_EACH, "pyzmq", small, "xdp, 64 B one way, one call a message, to pyzmq"),
+        _cost(results, "throughput", XDP_EACH, "pyzmq-xpub", small, "xdp, 64 B one way, one call a message, to XPUB"),
+        _cost(results, "throughput", XDP_BURSTS, "pyzmq", small, "xdp, 64 B one way, publish_many, to PUSH and PULL"),
         _cost(results, "throughput", XDP_EACH, RAW_EACH, frame, "xdp, 1 KiB one way, to raw, both one call a message"),
+        _limit_of_link(results),
     ]
 
 
-def _raw_lost(results: LinkResults, label: str) -> str:
-    """What the floor lost: nothing holds it back, so that its sender may be faster than its receiver."""
-    runs = results.runs.streams.get(key_of("throughput", label, FRAME_BYTES), {}).values()
+def _limit_of_link(results: LinkResults) -> Fact | None:
+    """Against full frames without any protocol. On a veth pair TCP's segments of 64 KiB pass whole; frames do not."""
+    own = results.runs.msgs_per_s(key_of("throughput", XDP_EACH, LARGE_BYTES))
+    frames = results.runs.msgs_per_s(key_of("throughput", RAW, FULL_FRAME_BYTES))
+    most = {repetition: rate * FULL_FRAME_BYTES / LARGE_BYTES for repetition, rate in frames.items()}
+    value = ratio(own, most)
+    what = "xdp, 1 MiB one way, to the raw flood in full frames"
+    return None if value is None else Fact(what, f"{_rate(own)} to {_rate(most)}", value)
+
+
+def _share_lost(results: LinkResults, label: str, size_bytes: int) -> str:
+    """What was lost of a stream that nothing holds back, so that its sender may be faster than its receiver."""
+    runs = results.runs.streams.get(key_of("throughput", label, size_bytes), {}).values()
     sent = sum(run.sent for run in runs)
     return f"theirs lost {sum(run.lost for run in runs) / sent:.1%}" if sent else ""
 

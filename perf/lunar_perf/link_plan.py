@@ -27,6 +27,9 @@ RAW, RAW_EACH, POLLED = "AF_XDP, raw", "AF_XDP, raw, one a call", "UDP, polled"
 FRAME_BYTES = 1 << 10
 """A message for which a frame has room, and not for two of them."""
 
+FULL_FRAME_BYTES = 1400
+"""As much as the raw flood puts into a frame."""
+
 BURST = 64
 """Messages a call, and frames that the raw flood sends at once."""
 
@@ -137,8 +140,10 @@ def _fast_streams(duration_s: float) -> list[LinkMeasurement]:
             for size in (SMALL_BYTES, FRAME_BYTES)
         ),
         _stream(RAW, "af_xdp-raw", duration_s, size_bytes=FRAME_BYTES, batch=BURST),
+        _stream(RAW, "af_xdp-raw", duration_s, size_bytes=FULL_FRAME_BYTES, batch=BURST),
         _stream(RAW_EACH, "af_xdp-raw", duration_s, size_bytes=FRAME_BYTES),
         _stream("pyzmq", "pyzmq", duration_s, size_bytes=SMALL_BYTES, warmup=1000),
+        _stream("pyzmq-xpub", "pyzmq-xpub", duration_s, size_bytes=SMALL_BYTES, warmup=1000),
     ]
 
 

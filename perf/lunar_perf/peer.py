@@ -115,6 +115,9 @@ LINK_PEERS: dict[str, PeerEntry] = {
     for entry in (
         PeerEntry("lunar", "lunar_perf.peers.lunar_bus", ("lunar",), "this project"),
         PeerEntry("pyzmq", "lunar_perf.peers.pyzmq_blocking", ("zmq",), "tcp, blocking; PUSH to PULL; no CURVE"),
+        PeerEntry(
+            "pyzmq-xpub", "lunar_perf.peers.pyzmq_blocking", ("zmq",), "tcp, blocking; XPUB without drops to SUB"
+        ),
         PeerEntry("pyzmq-asyncio", "lunar_perf.peers.pyzmq_asyncio", ("zmq",), "tcp, zmq.asyncio on asyncio; no CURVE"),
         PeerEntry(
             *("cyclonedds", "lunar_perf.peers.cyclone", ("cyclonedds",)),

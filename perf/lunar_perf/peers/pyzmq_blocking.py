@@ -1,9 +1,9 @@
 """pyzmq over ipc with blocking calls; between hosts over tcp.
 
 There and back goes over one DEALER pair (no lock-step, unlike REQ and REP); one way is PUSH to PULL, which blocks at
-the high-water mark instead of dropping. As pyzmq's notes on copying advise, payloads from 64 KiB are sent and received
-with ``copy=False``. The sequence number then travels in a frame of its own: a frame handed over without a copy must
-not be written to again.
+the high-water mark instead of dropping, or, as topics would be, XPUB to SUB, told to do the same (ZMQ_XPUB_NODROP). As
+pyzmq's notes on copying advise, payloads from 64 KiB are sent and received with ``copy=False``. The sequence number
+then travels in a frame of its own: a frame handed over without a copy must not be written to again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ def endpoint(work: Work) -> str:
 
 
 class PyzmqBlocking:
-    """See :class:`lunar_perf.peer.Peer`."""
+    """See :class:`lunar_perf.peer.Peer`.
+
+    Args:
+        topics: one way by XPUB and SUB instead of PUSH and PULL.
+    """
+
+    def __init__(self, *, topics: bool) -> None:
+        self._topics = topics
 
     def ping(self, work: Work, meter: Meter) -> array[int]:
         """Bind, and time each send and receive."""
@@ -69,8 +76,12 @@ class PyzmqBlocking:
 
     def send(self, work: Work, meter: Meter, done: Event) -> int:
         """Push until the time is over."""
-        with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
+        with zmq.Context() as context, context.socket(zmq.XPUB if self._topics else zmq.PUSH) as socket:
+            if self._topics:
+                socket.setsockopt(zmq.XPUB_NODROP, 1)
             socket.bind(endpoint(work))
+            if self._topics:
+                socket.recv()  # the subscription; what is sent before it goes nowhere
             large = work.size_bytes >= ZERO_COPY_FROM_BYTES
             sent = self._push_large(socket, work, meter) if large else self._push_small(socket, work, meter)
             meter.stop()
@@ -118,7 +129,9 @@ class PyzmqBlocking:
         tally, expected, unpack = Tally(), WARM_UP, STAMP.unpack_from
         large = work.size_bytes >= ZERO_COPY_FROM_BYTES
         meter.start()
-        with zmq.Context() as context, context.socket(zmq.PULL) as socket:
+        with zmq.Context() as context, context.socket(zmq.SUB if self._topics else zmq.PULL) as socket:
+            if self._topics:
+                socket.setsockopt(zmq.SUBSCRIBE, b"")
             socket.connect(endpoint(work))
             pull = socket.recv
             while expected != FINISHED:
@@ -134,5 +147,5 @@ class PyzmqBlocking:
 
 
 def open_peer(name: str) -> PyzmqBlocking:
-    """The peer of that name; there is one."""
-    return PyzmqBlocking()
+    """``pyzmq`` or ``pyzmq-xpub``."""
+    return PyzmqBlocking(topics=name == "pyzmq-xpub")

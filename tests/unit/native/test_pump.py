@@ -622,9 +622,9 @@ def test_after_each_publish_an_engine_in_c_has_its_turn(native: NativeSource) ->
 def test_who_leaves_an_engine_in_c_arms_it_for_who_still_sleeps_on_it(native: NativeSource) -> None:
     native.pump.lend()
     native.pump.lend()
-    assert not native.slept
+    before = native.slept
     native.pump.take_back()
-    assert native.slept == 1
+    assert native.slept == before + 1
     native.pump.take_back()
 
 

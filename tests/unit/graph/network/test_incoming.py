@@ -20,7 +20,12 @@ def test_nothing_is_taken_in_before_somebody_is_there_to_have_it() -> None:
         loopback,
         MagicMock(),
         1 << 20,
-        *(lambda *_: None for _ in range(6)),
+        MagicMock(),
+        MagicMock(),
+        MagicMock(),
+        MagicMock(),
+        MagicMock(),
+        MagicMock(),
     )
     was_open: list[bool] = []
 

@@ -128,6 +128,9 @@ def _print(pair: Pair, *, imagined: bool) -> None:
         write_line("  no match: no transport can serve them")
     else:
         write_line(f"  match over {pair.transport}")
+    for end, remark in zip((pair.publisher, pair.subscription), pair.remarks, strict=True):
+        if remark:
+            write_line(f"  on {host_name(end.host)}: {remark}")
     if pair.route is not None and pair.route.before:
         write_line(f"  {_describe_change(pair.route)}")
     reasons = sorted(pair.selection.reasons.items(), key=lambda each: each[0] != pair.selection.choice)

@@ -32,6 +32,7 @@ class Pair:
         selection: Which transport serves them, or would if they agreed.
         pending: Why it is not known yet whether they agree; "" if it is.
         route: What their processes tell of how they came to their transport; None if there is nothing to tell.
+        remarks: What the publisher's and the subscription's process have to say of that transport, "" for nothing.
     """
 
     publisher: EndpointInfo
@@ -40,6 +41,7 @@ class Pair:
     selection: Selection
     route: Route | None = None
     pending: str = ""
+    remarks: tuple[str, str] = ("", "")
 
     @property
     def transport(self) -> str | None:
@@ -60,6 +62,7 @@ class Pair:
             "selected": self.selection.choice,
             "reasons": dict(self.selection.reasons),
             "route": None if self.route is None else self.route.to_dict(),
+            "remarks": dict(zip(("publisher", "subscription"), self.remarks, strict=True)),
         }
 
 
@@ -90,7 +93,12 @@ def _pair(
     unreachable = {} if route is None else route.unreachable
     selection = select(match, sender.transports, receiver.transports, known, unreachable)
     ends = (publisher, subscription)
-    return Pair(*ends, disagreement(topic, *ends), selection, route, open_question(topic, *ends))
+    pair = Pair(*ends, disagreement(topic, *ends), selection, route, open_question(topic, *ends))
+    return replace(pair, remarks=(_remark(sender, pair.transport), _remark(receiver, pair.transport)))
+
+
+def _remark(node: NodeInfo, transport: str | None) -> str:
+    return next((each.remark for each in node.transports if each.name == transport), "")
 
 
 def _route(publisher: EndpointInfo, subscription: EndpointInfo, sender: NodeInfo, receiver: NodeInfo) -> Route | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from lunar.abc import Capabilities
@@ -32,11 +32,13 @@ class TransportInfo:
         name: Its name.
         capabilities: What it can do; None where that is not known.
         missing: Why the process cannot use it; "" if it can.
+        remark: What there is to know though it can; see `lunar.abc.Engine.remark`.
     """
 
     name: str
     capabilities: Capabilities | None
     missing: str = ""
+    remark: str = ""
 
     @property
     def beyond_host(self) -> bool:
@@ -46,7 +48,8 @@ class TransportInfo:
     def to_dict(self) -> dict[str, object]:
         """Returns JSON-ready values that `from_dict` reads back."""
         can = None if self.capabilities is None else asdict(self.capabilities)
-        return {"name": self.name, "capabilities": can, "missing": self.missing}
+        told: dict[str, object] = {"name": self.name, "capabilities": can, "missing": self.missing}
+        return {**told, "remark": self.remark} if self.remark else told
 
     @classmethod
     def from_dict(cls, data: object, *, pid: int | None = None) -> TransportInfo:
@@ -57,17 +60,19 @@ class TransportInfo:
         """
         if not isinstance(data, Mapping):
             raise PeerFault("one of its transports is no mapping", pid)
-        name, missing = data.get("name"), data.get("missing", "")
+        name, missing, remark = data.get("name"), data.get("missing", ""), data.get("remark", "")
         if not isinstance(name, str) or not is_transport_name(name):
             raise PeerFault("one of its transports has a bad name", pid)
         if not isinstance(missing, str) or len(missing) > MAX_REASON or not missing.isprintable():
             raise PeerFault(f"its transport {name} has a bad 'missing'", pid)
+        if not isinstance(remark, str) or len(remark) > MAX_REASON or not remark.isprintable():
+            raise PeerFault(f"its transport {name} has a bad 'remark'", pid)
         can = data.get("capabilities")
         if can is None:
             if not missing:
                 raise PeerFault(f"its transport {name} has no capabilities", pid)
-            return cls(name, None, missing)
-        return cls(name, _capabilities(name, can, pid), missing)
+            return cls(name, None, missing, remark)
+        return cls(name, _capabilities(name, can, pid), missing, remark)
 
 
 def _capabilities(name: str, data: object, pid: int | None) -> Capabilities:
@@ -103,7 +108,7 @@ def read_transports(data: object, *, pid: int | None = None) -> tuple[TransportI
 def as_announced(found: Iterable[TransportInfo]) -> tuple[TransportInfo, ...]:
     """Makes what is told of transports fit for telling: as many as are allowed, reasons printable and not too long."""
     usable_first = sorted(found, key=lambda each: bool(each.missing))[:MAX_TRANSPORTS]
-    return tuple(TransportInfo(each.name, each.capabilities, printable(each.missing)) for each in usable_first)
+    return tuple(replace(each, missing=printable(each.missing), remark=printable(each.remark)) for each in usable_first)
 
 
 def printable(text: str) -> str:

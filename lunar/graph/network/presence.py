@@ -339,7 +339,7 @@ def _own_transports(
 ) -> Iterator[TransportInfo]:
     yield TransportInfo(within_host.name, within_host.capabilities)
     for host in hosts:
-        yield TransportInfo(host.name, host.capabilities)
+        yield TransportInfo(host.name, host.capabilities, remark=host.engine.remark)
     for name, reason in missing.items():
         yield TransportInfo(name, None, reason or "it says no reason")
 

@@ -71,6 +71,10 @@ def test_without_the_privilege_the_same_protocol_goes_over_sockets(lab: Lab) -> 
     exchange(a, b, 20)
     exchange(b, a, 20)
     assert lab.transport() == "xdp"
+    [pair] = json.loads(lab.run("explain", "from_a", "--json"))["pairs"]
+    assert pair["remarks"]["publisher"] == ""
+    assert "over UDP sockets" in pair["remarks"]["subscription"]
+    assert "lacks CAP_NET_RAW" in lab.run("explain", "from_a")
 
 
 def test_messages_go_on_after_a_short_and_after_a_long_cut(lab: Lab) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +27,7 @@ BAD: list[object] = [
 ]
 
 
-@pytest.mark.parametrize("info", [*HOST_ONLY, ZMQ, DDS, UNPLUGGED])
+@pytest.mark.parametrize("info", [*HOST_ONLY, ZMQ, DDS, UNPLUGGED, replace(ZMQ, remark="slow, since x")])
 def test_the_wire_form_reads_back(info: TransportInfo) -> None:
     assert TransportInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
 
@@ -55,6 +56,9 @@ def test_only_what_can_be_used_reaches_beyond_the_host() -> None:
         ({"name": "zmq", "missing": None}, "its transport zmq has a bad 'missing'"),
         ({"name": "zmq", "missing": "a\x1b[2J"}, "its transport zmq has a bad 'missing'"),
         ({"name": "zmq", "missing": "x" * 501}, "its transport zmq has a bad 'missing'"),
+        ({"name": "zmq", "remark": 1}, "its transport zmq has a bad 'remark'"),
+        ({"name": "zmq", "remark": "a\x1b[2J"}, "its transport zmq has a bad 'remark'"),
+        ({"name": "zmq", "remark": "x" * 501}, "its transport zmq has a bad 'remark'"),
         *(({"name": "zmq", "capabilities": can}, "its transport zmq has bad capabilities") for can in BAD),
     ],
 )

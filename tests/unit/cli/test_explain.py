@@ -104,6 +104,7 @@ def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
         "selected",
         "reasons",
         "route",
+        "remarks",
     }
     assert set(pairs[0]) == keys
     assert [(pair["matched"], pair["transport"], pair["selected"]) for pair in pairs] == [

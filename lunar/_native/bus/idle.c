@@ -12,11 +12,28 @@
 #define ROUNDS 8 /* of serving what brings nothing that anybody waits for */
 #define BLOCKED_RECHECK_NS UINT64_C(10000000) /* see waiter.c */
 
+/* The loop's timers now: a list that asyncio replaces by another when many of them were cancelled. */
+static void renew_timers(Waiter *self) {
+    static PyObject *name;
+    if (!name && !(name = PyUnicode_InternFromString("_scheduled"))) {
+        PyErr_Clear();
+        return;
+    }
+    PyObject *timers = self->loop ? PyObject_GetAttr(self->loop, name) : NULL;
+    if (!timers)
+        PyErr_Clear();
+    else if (PyList_Check(timers))
+        Py_XSETREF(self->loop_timers, timers);
+    else
+        Py_DECREF(timers);
+}
+
 /* Whether the loop has nothing to run, and until when. */
 static bool is_idle(Waiter *self, uint64_t *until_ns) {
     *until_ns = UINT64_MAX;
     if (!self->loop_ready || PyObject_Size(self->loop_ready) != 0)
         return false;
+    renew_timers(self);
     if (!self->loop_timers || PyList_Size(self->loop_timers) <= 0)
         return true;
     PyObject *when = PyObject_CallMethod(PyList_GetItem(self->loop_timers, 0), "when", NULL);

@@ -79,7 +79,8 @@ static uint64_t monotonic_ns(int64_t wall_ns) {
     return time_ns > 0 ? (uint64_t)time_ns : 1;
 }
 
-static int relayed(Inlet *self, int outcome, const lunar_sample_view *sample) {
+/* `before`: the number of the sample that was relayed before. */
+static int relayed(Inlet *self, int outcome, const lunar_sample_view *sample, uint64_t before) {
     if (outcome == FAILED)
         return -1;
     if (outcome == WOULD_BLOCK)
@@ -89,7 +90,8 @@ static int relayed(Inlet *self, int outcome, const lunar_sample_view *sample) {
         if (note(self, DROPPED) < 0)
             return -1;
     }
-    return sample->sequence == self->newest && note(self, NEWEST) < 0 ? -1 : 1;
+    /* Or a later one, if the newest itself was none that could be relayed. */
+    return before < self->newest && sample->sequence >= self->newest && note(self, NEWEST) < 0 ? -1 : 1;
 }
 
 static int deliver(PyObject *object, const lunar_sample_view *sample) {
@@ -98,11 +100,12 @@ static int deliver(PyObject *object, const lunar_sample_view *sample) {
     if (admitted != 1)
         return admitted == 2 ? 1 : admitted;
     Writer *writer = self->writer;
+    uint64_t before = writer->sequence;
     Py_INCREF(writer);
     int outcome = writer_relay(writer, sample->bytes, sample->size_bytes, sample->sequence,
                                monotonic_ns(sample->source_time_ns));
     Py_DECREF(writer);
-    return relayed(self, outcome, sample);
+    return relayed(self, outcome, sample, before);
 }
 
 /* deliver(parcel) -> False if it was not taken. */
@@ -156,6 +159,8 @@ static void *begin(PyObject *object, size_t size_bytes, void **pointer, bool *fa
     if (!chunk) {
         *failed = outcome == FAILED;
         writer->loans--;
+        if (writer->closing)
+            writer_finish_close(writer);
         Py_DECREF(writer);
         PyMem_Free(memory);
         return NULL;
@@ -183,12 +188,13 @@ static int commit(PyObject *object, void *pointer, const lunar_sample_view *view
             abandon(memory);
         return taken;
     }
+    uint64_t before = memory->writer->sequence;
     memory->chunk->references++; /* for the samples; ours goes with the memory */
     int outcome = writer_relay_chunk(memory->writer, memory->chunk, (uint32_t)sample.size_bytes, sample.sequence,
                                      monotonic_ns(sample.source_time_ns));
     if (outcome != DONE)
         writer_release_chunk(memory->writer, memory->chunk);
-    outcome = relayed(self, outcome, &sample);
+    outcome = relayed(self, outcome, &sample, before);
     if (outcome == 1)
         abandon(memory);
     return outcome;

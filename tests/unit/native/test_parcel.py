@@ -122,6 +122,21 @@ def test_its_owner_is_told_of_what_an_inlet_met() -> None:
         assert inlet.dropped == 2
 
 
+def test_the_newest_is_noted_though_it_was_none_itself() -> None:
+    with relaying() as (pub, _):
+        noted: list[int] = []
+        inlet = into(pub, noted.append)
+        inlet.newest = 2
+        inlet.check = lambda payload: bytes(payload) != b"bad"
+        assert inlet.deliver(Parcel(1, 0, 0, b"one"))
+        assert inlet.deliver(Parcel(2, 0, 0, b"bad"))
+        assert noted == []
+        assert inlet.deliver(Parcel(3, 0, 0, b"three"))
+        assert noted == [INLET_NEWEST]
+        assert inlet.deliver(Parcel(4, 0, 0, b"four"))
+        assert noted == [INLET_NEWEST]
+
+
 def test_a_shut_inlet_takes_nothing_and_one_with_a_check_what_passes() -> None:
     with relaying() as (pub, sub):
         inlet = Inlet(int)

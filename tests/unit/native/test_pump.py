@@ -293,6 +293,24 @@ def test_timers_and_other_threads_are_served_while_it_waits(node: lunar.Node, so
     lunar.run(main())
 
 
+def test_timers_are_kept_after_many_were_cancelled(node: lunar.Node, source: Source) -> None:
+    sub = node.create_subscription(bytes, "pumped")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(sub.receive(), 0.001)
+        for timer in [loop.call_later(100, int) for _ in range(300)]:
+            timer.cancel()
+        await asyncio.sleep(0)  # the loop makes a list without them
+        for _ in range(3):
+            async with asyncio.timeout(5):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(sub.receive(), 0.001)
+
+    lunar.run(main())
+
+
 def test_one_that_brings_nothing_wanted_starves_nobody(node: lunar.Node, source: Source) -> None:
     sub = node.create_subscription(bytes, "pumped")
     source.then = source.ring  # for ever

@@ -207,7 +207,7 @@ static uint64_t due_ns(void *context) {
     Engine *self = ((Shared *)context)->engine;
     if (!self || !self->protocol)
         return UINT64_MAX;
-    uint64_t due = lunar_xdp_engine_due(self->protocol);
+    uint64_t due = self->missed ? 0 : lunar_xdp_engine_due(self->protocol);
     return self->watched >= 0 && self->look_ns < due ? self->look_ns : due;
 }
 

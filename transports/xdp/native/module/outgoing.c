@@ -305,6 +305,9 @@ static PyObject *outgoing_call(Outgoing *self, PyObject *args, PyObject *Py_UNUS
 /* The type ------------------------------------------------------------------------------------------------- */
 
 static PyObject *get_unacknowledged(Outgoing *self, void *Py_UNUSED(closure)) {
+    /* Whoever is in the engine may have been left something to send: it counts when that one has left. */
+    if (self->protocol && engine_enter(self->engine) < 0)
+        return NULL;
     return PyLong_FromUnsignedLong(self->protocol ? lunar_xdp_outgoing_unacknowledged(self->protocol) : 0);
 }
 
@@ -324,6 +327,7 @@ static int outgoing_traverse(Outgoing *self, visitproc visit, void *arg) {
 
 static int outgoing_clear(Outgoing *self) {
     shut(self);
+    drop_pending(self); /* its engine may have been closed before */
     Py_CLEAR(self->outlet);
     return 0;
 }

@@ -430,8 +430,7 @@ static PyObject *engine_redirect(Engine *self, PyObject *args) {
     lunar_destination from, to;
     if (!PyArg_ParseTuple(args, "O&O&", parse_destination, &from, parse_destination, &to) || engine_enter(self) < 0)
         return NULL;
-    errno = -lunar_xdp_engine_redirect(self->protocol, &from, &to);
-    if (errno)
+    if ((errno = -lunar_xdp_engine_redirect(self->protocol, &from, &to)))
         return PyErr_SetFromErrno(PyExc_OSError);
     engine_leave(self);
     Py_RETURN_NONE;

@@ -78,9 +78,9 @@ class XdpEngine(abc.Engine):
             except OSError as error:
                 self._release_number()
                 if settings.backend == "af_xdp":
-                    why = self._why_not(settings, str(error))
+                    why = self._why_not(settings, error.strerror or str(error))
                     raise TransportUnavailable("xdp", why, 'set backend = "auto"') from error
-                self.fallen_back = self._why_not(settings, str(error))
+                self.fallen_back = self._why_not(settings, error.strerror or str(error))
         try:
             return _xdp.open_socket(self._ip.packed, settings.port), "udp"
         except OSError as error:

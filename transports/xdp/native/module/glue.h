@@ -93,6 +93,7 @@ struct Outgoing {
     Outgoing *next;
     uint64_t dropped;
     int started;
+    int held, is_full; /* samples that the engine has; and it was that which left no room */
     void *pending; /* what there was no room for after all, and what it is */
     lunar_sample_view waiting;
 };

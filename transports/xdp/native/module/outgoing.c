@@ -10,6 +10,8 @@
 
 PyTypeObject *Outgoing_Type;
 
+#define MOST_HELD 480
+
 typedef struct {
     PyObject *payload; /* owned: a sample, or what a parcel carries */
     Py_buffer view;    /* of the latter; obj is NULL for a sample */
@@ -42,12 +44,23 @@ static void losses(void *context, uint64_t total) {
     engine_later(self->engine, context, LOSSES, NULL, total, 0);
 }
 
-static void release(void *Py_UNUSED(context), void *pointer) {
+static void let_go(void *pointer) {
     Hold *hold = pointer;
     if (hold->view.obj)
         PyBuffer_Release(&hold->view);
     Py_DECREF(hold->payload);
     PyMem_Free(hold);
+}
+
+/* The engine needs it no longer. */
+static void release(void *context, void *pointer) {
+    Outgoing *self = context;
+    let_go(pointer);
+    self->held--;
+    if (self->is_full && self->protocol) {
+        self->is_full = 0;
+        writable(self);
+    }
 }
 
 static const lunar_xdp_outgoing_host host = {
@@ -156,7 +169,7 @@ static void give_back(void *list, const lunar_xdp_message *message) {
     if (!parcel || PyList_Append(list, parcel) < 0)
         PyErr_WriteUnraisable(list);
     Py_XDECREF(parcel);
-    release(NULL, message->hold);
+    let_go(message->hold);
 }
 
 static PyObject *outgoing_recall(Outgoing *self, PyObject *Py_UNUSED(ignored)) {
@@ -190,6 +203,13 @@ static PyObject *outgoing_start(Outgoing *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* What is on its way keeps a slot of the publisher's queue taken, which has at least 512 beside its depth (queue.h): without
+ * one the publisher would drop samples although nothing was too slow. */
+static bool has_room(Outgoing *self) {
+    self->is_full = self->held >= MOST_HELD;
+    return !self->is_full && lunar_xdp_outgoing_has_room(self->protocol);
+}
+
 /* Takes over the hold if it is taken: 1, else 0. */
 static int send_held(Outgoing *self, const lunar_sample_view *sample, Hold *hold) {
     hold->dropped = sample->dropped;
@@ -199,21 +219,24 @@ static int send_held(Outgoing *self, const lunar_sample_view *sample, Hold *hold
                                  .sequence = sample->sequence,
                                  .source_time_ns = (uint64_t)sample->source_time_ns,
                                  .hold = hold};
+    self->held++; /* best effort is let go of at once */
     int taken = sample->size_bytes > UINT32_MAX ? -EMSGSIZE : lunar_xdp_outgoing_send(self->protocol, &message);
     if (taken > 0)
         self->dropped = sample->dropped;
+    else
+        self->held--;
     if (taken != -EMSGSIZE)
         return taken > 0;
     /* Nobody there can ever take it: it is dropped here, and both sides count it so. */
     self->dropped = sample->dropped + 1;
-    release(NULL, hold);
+    let_go(hold);
     return 1;
 }
 
 static PyObject *outgoing_send(Outgoing *self, PyObject *parcel) {
     if (engine_enter(self->engine) < 0)
         return NULL;
-    if (!self->protocol || !self->started)
+    if (!self->protocol || !self->started || !has_room(self))
         Py_RETURN_FALSE;
     lunar_sample_view sample;
     Hold *hold = PyMem_Calloc(1, sizeof *hold);
@@ -229,14 +252,14 @@ static PyObject *outgoing_send(Outgoing *self, PyObject *parcel) {
     sample.size_bytes = (size_t)hold->view.len;
     int taken = send_held(self, &sample, hold);
     if (!taken)
-        release(NULL, hold);
+        let_go(hold);
     engine_leave(self->engine);
     return PyBool_FromLong(taken);
 }
 
 static void drop_pending(Outgoing *self) {
     if (self->pending)
-        release(NULL, self->pending);
+        let_go(self->pending);
     self->pending = NULL;
 }
 
@@ -258,7 +281,7 @@ static int take(Outgoing *self) {
 }
 
 int outgoing_pump(Outgoing *self) {
-    while (self->protocol && self->started && self->outlet && lunar_xdp_outgoing_has_room(self->protocol)) {
+    while (self->protocol && self->started && self->outlet && has_room(self)) {
         if (!self->pending) {
             int taken = take(self);
             if (taken <= 0)
